@@ -1,0 +1,168 @@
+"""The wire, inwards: a function's bytes become an answer."""
+
+import base64
+import binascii
+import json
+import math
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+import attrs
+import cattrs
+
+from .redaction import json_kind, shown, shown_name
+
+
+class InvalidAnswerError(Exception):
+    """A function's answer that is none; the text says what was wrong."""
+
+
+@attrs.frozen
+class LambdaAnswer:
+    """The keys of a function's answer that this package reads; all are kept as received."""
+
+    success: bool
+    message: Any = None
+    error: Any = None
+    targets: Any = None
+
+
+def _strict_bool(value: Any, _type: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidAnswerError(f"`success` must be true or false, not {json_kind(value)}")
+    return value
+
+
+# cattrs' own bool hook would take "false" for True.
+_converter = cattrs.Converter(detailed_validation=False)
+_converter.register_structure_hook(bool, _strict_bool)
+
+
+@attrs.frozen
+class FunctionAnswer:
+    """What a function said, in the response's shape."""
+
+    success: bool
+    message: Optional[str] = None
+    data: Optional[Dict[str, Any]] = None
+    #: The function's own word on why it failed.
+    error: Optional[str] = None
+    targets: List[Dict[str, Any]] = attrs.field(factory=list)
+    #: How many targets were of no known form.
+    dropped_targets: int = 0
+
+
+#: The answer to an Event: there is no function's answer to wait for.
+QUEUED = FunctionAnswer(success=True, message="Lambda function queued")
+
+
+def decode_answer(body: bytes) -> FunctionAnswer:
+    """Read what a function returned: an object with a boolean ``success``, as JSON.
+
+    A JSON string that holds JSON (Node's ``JSON.stringify``) is parsed once more, and API Gateway's envelope
+    (``statusCode``, ``body``, ``isBase64Encoded``) is taken off.
+
+    Raises:
+        InvalidAnswerError: With what was wrong.
+    """
+    answer = _unwrap(_parse(body))
+    if not isinstance(answer, dict):
+        raise InvalidAnswerError(f"the answer must be a JSON object, not {json_kind(answer)}")
+    if "success" not in answer:
+        raise InvalidAnswerError("the answer has no `success`; it must be true or false")
+    known = _converter.structure(answer, LambdaAnswer)
+    targets, dropped = _normalise_targets(known.targets)
+    return FunctionAnswer(
+        success=known.success,
+        message=_as_text(known.message),
+        data={key: value for key, value in answer.items() if key not in ("success", "message")} or None,
+        error=None if known.success else _as_text(known.error),
+        targets=targets,
+        dropped_targets=dropped,
+    )
+
+
+def decode_function_error(body: bytes, payload: bytes) -> str:
+    """What a failed function's answer tells a chat: the error's type and message, without its stack trace.
+
+    A message that repeats what the user typed is withheld.
+    """
+    try:
+        error = _parse(body)
+    except InvalidAnswerError:
+        return "without saying why"
+    if not isinstance(error, dict):
+        return "without saying why"
+    kind, message = error.get("errorType"), error.get("errorMessage")
+    told = shown_name(kind) if kind else ""
+    if isinstance(message, str) and message:
+        told += ": " if told else ""
+        told += "its message repeats the request and is withheld" if _repeats(message, payload) else shown(message)
+    return told or "without saying why"
+
+
+def _parse(body: Union[bytes, str]) -> Any:
+    """Strict JSON: what Python's parser lets through and a later reader cannot write is refused here."""
+    try:
+        value = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
+        if (b"\\u" if isinstance(body, bytes) else "\\u") in body:  # type: ignore[operator]
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise InvalidAnswerError("the answer is nested too deep") from None
+    except UnicodeEncodeError:
+        raise InvalidAnswerError("the answer holds half a surrogate pair, which is no text") from None
+    except ValueError:
+        raise InvalidAnswerError("the answer is not JSON") from None
+    return value
+
+
+def _refuse_constant(_name: str) -> None:
+    raise ValueError
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError
+    return number
+
+
+def _unwrap(answer: Any) -> Any:
+    if isinstance(answer, str):
+        answer = _parse(answer)
+    if not (isinstance(answer, dict) and "statusCode" in answer and "body" in answer and "success" not in answer):
+        return answer
+    body = answer["body"]
+    if isinstance(body, str) and answer.get("isBase64Encoded") is True:
+        try:
+            body = base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidAnswerError("the answer's body is not base64, though isBase64Encoded says so") from None
+    return _parse(body) if isinstance(body, (str, bytes)) else body
+
+
+def _normalise_targets(targets: Any) -> Tuple[List[Dict[str, Any]], int]:
+    """``"discord"`` becomes ``{"type": "discord"}``, objects stay; and how many of anything else were dropped."""
+    if targets is None:
+        return [], 0
+    listed = targets if isinstance(targets, list) else [targets]
+    kept = [{"type": item} if isinstance(item, str) else item for item in listed if isinstance(item, (str, dict))]
+    return kept, len(listed) - len(kept)
+
+
+def _as_text(value: Any) -> Optional[str]:
+    """A message as text: a string as it is, other JSON as JSON, so that nothing a function says is lost."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _repeats(message: str, payload: bytes) -> bool:
+    """Whether ``message`` quotes something that the user typed or the metadata held (8 characters or more)."""
+    trigger = json.loads(payload)["trigger"]
+    words = [*(trigger["context_text"] or "").split(), *_strings_in(trigger["event_data"])]
+    return any(len(word) >= 8 and word in message for word in words)
+
+
+def _strings_in(value: Any) -> List[str]:
+    if isinstance(value, str):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for item in items for text in _strings_in(item)]

@@ -1,0 +1,197 @@
+"""boto3 Lambda clients: one per process for all adapters with equal settings, made anew after fork.
+
+A client costs 46 to 78 ms and megabytes the first time, its own connections always; and it must not cross a fork,
+where two processes would read each other's answers from one socket.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import socket
+import sys
+import threading
+import weakref
+from typing import Any, Dict, List, Optional, Tuple
+
+import attrs
+
+from .validation import MAX_CONCURRENCY
+
+#: What decides which credentials, endpoint and certificates a client made now would use.
+_ENVIRONMENT = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ENDPOINT_URL_LAMBDA",
+    "AWS_ENDPOINT_URL",
+    "AWS_CA_BUNDLE",
+)
+
+#: NATs and load balancers drop idle connections after about 350 s; Linux alone first probes after 7,200 s.
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 3}
+
+
+@attrs.frozen
+class ClientSettings:
+    """What two adapters must have in common to share a client."""
+
+    region: str
+    connect_timeout_s: float
+    read_timeout_s: float
+    endpoint_url: Optional[str] = None
+    access_key_id: Optional[str] = attrs.field(default=None, repr=False)
+    secret_access_key: Optional[str] = attrs.field(default=None, repr=False)
+    session_token: Optional[str] = attrs.field(default=None, repr=False)
+
+
+class _SharedClient:
+    """A client and its session; closed when the last adapter, or the last call in flight, lets go of it."""
+
+    def __init__(self, client: Any, session: Any) -> None:
+        self.client = client
+        self._session = session
+        weakref.finalize(self, client.close).atexit = False
+
+
+class _Registry:
+    """This process's clients and sessions, by keys that hold no readable secret."""
+
+    def __init__(self) -> None:
+        # Reentrant: the garbage collector may run a finalizer, and with it our code, at any point within the lock.
+        self._lock = threading.RLock()
+        self._clients: weakref.WeakValueDictionary[Tuple[str, ...], _SharedClient] = weakref.WeakValueDictionary()
+        self._sessions: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+    def client(self, key: Tuple[str, ...], settings: ClientSettings) -> _SharedClient:
+        with self._lock:
+            shared = self._clients.get(key)
+            if shared is None:
+                # Sessions are not safe to make clients from in several threads: one at a time, under this lock.
+                session = self._session(key[1])
+                shared = _SharedClient(_make_client(session, settings), session)
+                self._clients[key] = shared
+            return shared
+
+    def _session(self, environment: str) -> Any:
+        session = self._sessions.get(environment)
+        if session is None:
+            import boto3  # here, so that importing this package does not take boto3's time
+
+            session = self._sessions[environment] = boto3.session.Session()
+        return session
+
+    def held(self) -> List[Any]:
+        return [*self._clients.values(), *self._sessions.values()]
+
+
+_registry = _Registry()
+_digest_key = secrets.token_bytes(16)
+# What was inherited over a fork is neither used nor freed: closing it takes locks that a thread which does not exist
+# here may hold.
+_inherited: List[Any] = []
+
+
+def reset_after_fork() -> None:
+    """In the child: leave the parent's clients alone and begin with none."""
+    global _registry
+    _inherited.extend(_registry.held())
+    _registry = _Registry()
+
+
+class ClientLease:
+    """One adapter's hold on the client that fits its settings and the present environment."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        self._settings_digest = _digest(attrs.astuple(settings))
+        self._held: Optional[Tuple[Any, Tuple[str, ...], _SharedClient]] = None
+
+    def get(self) -> _SharedClient:
+        """The shared client; another one when the credentials, a moto mock or the process have changed.
+
+        Keep the returned object for as long as its ``client`` is in use.
+        """
+        registry, key = _registry, (self._settings_digest, _environment_digest())
+        held = self._held
+        if held is not None and held[0] is registry and held[1] == key:
+            return held[2]
+        shared = registry.client(key, self._settings)
+        self._held = (registry, key, shared)
+        return shared
+
+    def release(self) -> None:
+        """Let go of the client; a later ``get`` takes hold again."""
+        self._held = None
+
+
+def _digest(values: Tuple[Any, ...]) -> str:
+    return hashlib.blake2b(json.dumps(values).encode(), key=_digest_key, digest_size=16).hexdigest()
+
+
+def _environment_digest() -> str:
+    """Changes when a client made now would be another than one made before."""
+    return _digest((*map(os.environ.get, _ENVIRONMENT), _moto_is_active()))
+
+
+def _moto_is_active() -> bool:
+    """Whether a moto mock is on: a client made under it must not reach AWS later, nor the reverse."""
+    moto = sys.modules.get("moto.core.models")
+    return bool(getattr(getattr(moto, "botocore_stubber", None), "enabled", False))
+
+
+def _make_client(session: Any, settings: ClientSettings) -> Any:
+    from botocore.config import Config
+
+    client = session.client(
+        "lambda",
+        region_name=settings.region,
+        endpoint_url=settings.endpoint_url,
+        aws_access_key_id=settings.access_key_id,
+        aws_secret_access_key=settings.secret_access_key,
+        aws_session_token=settings.session_token,
+        config=Config(
+            connect_timeout=settings.connect_timeout_s,
+            read_timeout=settings.read_timeout_s,
+            # One attempt: the invoker's loop is the only one. max_attempts=1 would mean two.
+            retries={"mode": "standard", "total_max_attempts": 1},
+            # urllib3 discards what exceeds it; the default of 10 would reconnect for every call of a burst.
+            max_pool_connections=MAX_CONCURRENCY,
+            tcp_keepalive=True,
+            # Arguments come from validated parameters; checking them again costs 70 µs a call.
+            parameter_validation=False,
+        ),
+    )
+    client.meta.events.register("before-parse.lambda.Invoke", _blank_unreadable_error)
+    _probe_idle_connections(client)
+    return client
+
+
+def _blank_unreadable_error(response_dict: Dict[str, Any], **_: Any) -> None:
+    """Let botocore report the status of an error whose body it would choke on: binary, an array, nested too deep."""
+    if response_dict["status_code"] < 300:
+        return
+    try:
+        readable = isinstance(json.loads(response_dict["body"]), dict)
+    except (ValueError, RecursionError):
+        readable = False
+    if not readable:
+        response_dict["body"] = b""
+
+
+def _probe_idle_connections(client: Any) -> None:
+    """Give TCP keepalive useful times, which botocore's ``tcp_keepalive`` does not.
+
+    botocore has no setting for socket options, so they are added to the list that it made for its own.
+    """
+    session = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    options = getattr(session, "_socket_options", None)
+    if isinstance(options, list):
+        options.extend(
+            (socket.IPPROTO_TCP, getattr(socket, name), value)
+            for name, value in _KEEPALIVE.items()
+            if hasattr(socket, name)
+        )

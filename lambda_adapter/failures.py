@@ -1,0 +1,259 @@
+"""A failure of any shape, and what it means: the code, whether to retry, and whether the function ran.
+
+Exceptions are known by their class's name: botocore need not be imported here, and urllib3's exceptions, which
+botocore lets through in some places, carry the same names as botocore's own.
+"""
+
+from typing import Any, Dict, Mapping, Optional
+
+import attrs
+
+from .backoff import parse_retry_after
+from .redaction import shown_name
+
+
+@attrs.frozen
+class Failure:
+    """Why a call, or one attempt of it, failed."""
+
+    #: One of LAMBDA_ADAPTER_USAGE.md's error codes.
+    error_code: str
+    #: One sentence, fit to be shown in a chat.
+    cause: str
+    #: Whether the function ran: "no", "maybe" or "yes".
+    executed: str = "no"
+    #: Whether the same call may succeed later.
+    transient: bool = False
+    #: The least that the server asked to wait, in seconds.
+    retry_after_s: Optional[float] = None
+    status_code: Optional[int] = None
+    request_id: Optional[str] = None
+
+    def may_retry(self, idempotent: bool) -> bool:
+        """Whether another attempt can help and cannot run a function twice that must not run twice."""
+        return self.transient and (idempotent or self.executed == "no")
+
+
+#: Codes that say nothing about the function: nobody makes a module unhealthy by sending nonsense.
+REFUSALS = frozenset({"invalid_request", "missing_scopes", "payload_too_large", "overloaded", "circuit_open", "closed"})
+
+#: The throttling codes of Lambda and of botocore's standard retry mode.
+THROTTLED = frozenset(
+    {
+        "TooManyRequestsException",
+        "ThrottlingException",
+        "Throttling",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestLimitExceeded",
+        "BandwidthLimitExceeded",
+        "SlowDown",
+        "EC2ThrottledException",
+        "ProvisionedThroughputExceededException",
+        "TransactionInProgressException",
+        "LimitExceededException",
+    }
+)
+
+#: Codes of a service or a function that is not ready yet.
+NOT_READY = frozenset(
+    {
+        "ServiceException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "InternalFailure",
+        "InternalServerError",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "PriorRequestNotComplete",
+        "ResourceNotReadyException",
+        "ENINotReadyException",
+        "EC2UnexpectedException",
+        "ResourceConflictException",
+        "SnapStartNotReadyException",
+        "SnapStartTimeoutException",
+        "CodeArtifactUserPendingException",
+        "EFSMountTimeoutException",
+        "EFSMountConnectivityException",
+        "S3FilesMountTimeoutException",
+        "S3FilesMountConnectivityException",
+    }
+)
+
+#: Permanent codes whose HTTP status would say something else; the others follow PERMANENT_BY_STATUS.
+PERMANENT_BY_CODE = {
+    "InvalidParameterValueException": "invalid_parameter",
+    "InvalidRequestContentException": "invalid_parameter",
+    "UnsupportedMediaTypeException": "invalid_parameter",
+    "RecursiveInvocationException": "configuration_error",
+    "SnapStartException": "configuration_error",
+    "NoPublishedVersionException": "configuration_error",
+    "ModeNotSupportedException": "configuration_error",
+    "EFSMountFailureException": "configuration_error",
+    "S3FilesMountFailureException": "configuration_error",
+}
+PERMANENT_BY_STATUS = {
+    400: "invalid_parameter",
+    401: "access_denied",
+    403: "access_denied",
+    404: "not_found",
+    413: "payload_too_large",
+    415: "invalid_parameter",
+}
+#: AWS answers some credential errors with 400.
+_CREDENTIAL_WORDS = (
+    "AccessDenied",
+    "Expired",
+    "Credential",
+    "Signature",
+    "Authentication",
+    "InvalidClientToken",
+)
+
+_RETRIED_STATUS = (500, 502, 503, 504)
+
+_CAUSES = {
+    "throttled": "AWS is throttling the function",
+    "service_error": "the service could not answer or is not ready yet",
+    "not_found": "no such function, version or alias in this region and account",
+    "access_denied": "the credentials may not invoke this function, or are not valid",
+    "invalid_parameter": "AWS refused the request",
+    "payload_too_large": "AWS refused the payload as too large",
+    "configuration_error": "the function, its resources or the endpoint are not set up to be invoked",
+}
+
+#: Class name -> (error_code, cause, executed, transient). Looked up along the class's bases, so that a general name
+#: stands for all that is not named here. Only what fails before a request is sent is executed "no".
+_EXCEPTIONS = {
+    "EndpointConnectionError": ("connection_error", "the endpoint cannot be reached", "no", True),
+    "ConnectTimeoutError": ("connection_error", "no connection within connect_timeout", "no", True),
+    "ProxyConnectionError": ("connection_error", "the proxy cannot be reached", "no", True),
+    "ReadTimeoutError": ("timeout", "no answer within read_timeout", "maybe", True),
+    "TimeoutError": ("timeout", "no answer in time", "maybe", True),
+    "timeout": ("timeout", "no answer in time", "maybe", True),  # socket.timeout until Python 3.10
+    "ConnectionClosedError": ("connection_lost", "the connection broke before the answer", "maybe", True),
+    "SSLError": ("connection_lost", "the secure connection broke before the answer", "maybe", True),
+    "ProtocolError": ("connection_lost", "the connection broke before the answer", "maybe", True),
+    "ResponseStreamingError": ("connection_lost", "the connection broke within the answer", "maybe", True),
+    "IncompleteReadError": ("connection_lost", "the connection broke within the answer", "maybe", True),
+    "ConnectionError": ("connection_lost", "the connection broke before the answer", "maybe", True),
+    "NoCredentialsError": ("configuration_error", "no AWS credentials were found", "no", False),
+    "PartialCredentialsError": ("configuration_error", "the AWS credentials are incomplete", "no", False),
+    "CredentialRetrievalError": (
+        "configuration_error",
+        "the AWS credentials could not be fetched",
+        "no",
+        False,
+    ),
+    # What an HTTP client cannot explain may have been sent; every other error of botocore's own precedes sending.
+    "HTTPClientError": ("internal_error", "the HTTP client failed", "maybe", False),
+    "BotoCoreError": ("configuration_error", "the AWS client is not set up to invoke", "no", False),
+}
+
+#: What OpenSSL says when the handshake failed, so that no request can have been sent.
+_HANDSHAKE_FAILURES = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HANDSHAKE_FAILURE", "UNKNOWN_CA")
+
+
+def from_exception(exc: BaseException) -> Failure:
+    """What an exception of the invoke call means."""
+    response = getattr(exc, "response", None)
+    bases = [base.__name__ for base in type(exc).__mro__]
+    if "ClientError" in bases and isinstance(response, Mapping):
+        return from_error_response(response)
+    named = f"({shown_name(bases[0])})"
+    if "SSLError" in bases and any(word in str(exc) for word in _HANDSHAKE_FAILURES):
+        return Failure("connection_error", f"no secure connection to the endpoint {named}", transient=True)
+    if "HTTPClientError" in bases and _is_invalid_header(exc):
+        return Failure("configuration_error", f"the AWS credentials or the endpoint hold a line break {named}")
+    for base in bases:
+        if base in _EXCEPTIONS:
+            code, cause, executed, transient = _EXCEPTIONS[base]
+            return Failure(code, f"{cause} {named}", executed=executed, transient=transient)
+    return internal(exc)
+
+
+def from_lost_answer(exc: BaseException) -> Failure:
+    """What an exception while reading the answer's body means: the request was sent, its answer is lost."""
+    known = from_exception(exc)
+    if known.error_code == "timeout":
+        return known
+    return Failure("connection_lost", f"the answer broke off {_named(exc)}", executed="maybe", transient=True)
+
+
+def internal(exc: BaseException, executed: str = "maybe") -> Failure:
+    """A failure that nothing else explains."""
+    return Failure("internal_error", f"an unexpected error occurred {_named(exc)}", executed=executed)
+
+
+def from_error_response(response: Mapping[str, Any]) -> Failure:
+    """What an error answer of AWS, or of something between AWS and us, means.
+
+    AWS's code decides, its HTTP status only where there is no code: 502 covers permanent errors and 409 transient
+    ones. The message is never shown: for a bad signature AWS quotes the session token, for a bad payload the payload.
+    """
+    error = _mapping(response.get("Error"))
+    metadata = _mapping(response.get("ResponseMetadata"))
+    headers = _mapping(metadata.get("HTTPHeaders"))
+    code = str(error.get("Code", ""))
+    status = metadata.get("HTTPStatusCode")
+    status = status if isinstance(status, int) else None
+    # Without a code of AWS's, botocore gives the status in its place.
+    typed = bool(code) and not code.isdigit()
+    if not typed:
+        status = int(code) if code.isdigit() and len(code) == 3 else status
+        error_code, executed, transient = _untyped_verdict(status)
+    elif code in THROTTLED:
+        error_code, executed, transient = "throttled", "no", True
+    elif code in NOT_READY:
+        error_code, executed, transient = "service_error", "no", True
+    else:
+        error_code, executed, transient = _permanent_code(code, status), "no", False
+    what = shown_name(code) if typed else f"HTTP {status}"
+    reason = response.get("Reason") if typed else None
+    return Failure(
+        error_code,
+        f"{_CAUSES[error_code]} ({what}{f', {shown_name(reason)}' if reason else ''})",
+        executed=executed,
+        transient=transient,
+        retry_after_s=parse_retry_after(headers.get("retry-after", response.get("retryAfterSeconds"))),
+        status_code=status,
+        request_id=known_request_id(metadata),
+    )
+
+
+def known_request_id(metadata: Mapping[str, Any]) -> Optional[str]:
+    """AWS's request id, None when there is none or when it cannot be one."""
+    request_id = metadata.get("RequestId")
+    return request_id if request_id and shown_name(request_id) == request_id else None
+
+
+def _untyped_verdict(status: Optional[int]) -> "tuple[str, str, bool]":
+    """What a status alone says: a gateway's 5xx may come after the function ran."""
+    if status == 429:
+        return "throttled", "no", True
+    if status is None or status >= 500:
+        return "service_error", "maybe", status in _RETRIED_STATUS
+    return PERMANENT_BY_STATUS.get(status, "configuration_error"), "no", False
+
+
+def _permanent_code(code: str, status: Optional[int]) -> str:
+    if code in PERMANENT_BY_CODE:
+        return PERMANENT_BY_CODE[code]
+    if status in (400, 401, 403) and any(word in code for word in _CREDENTIAL_WORDS):
+        return "access_denied"
+    return PERMANENT_BY_STATUS.get(status or 0, "configuration_error")
+
+
+def _is_invalid_header(exc: BaseException) -> bool:
+    """Whether http.client refused a header before it sent anything."""
+    cause = getattr(exc, "kwargs", {}).get("error")
+    return isinstance(cause, ValueError) and str(cause).startswith("Invalid header")
+
+
+def _named(exc: BaseException) -> str:
+    return f"({shown_name(type(exc).__name__)})"
+
+
+def _mapping(value: Any) -> Dict[str, Any]:
+    return value if isinstance(value, dict) else {}

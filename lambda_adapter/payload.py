@@ -1,0 +1,249 @@
+"""The wire, outwards: a request becomes the bytes that functions expect."""
+
+import json
+import math
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_unstructure_fn, override
+
+from .messages import Id
+from .redaction import json_kind, shown, shown_name
+from .timestamps import utc_timestamp
+
+#: JSON deeper than this is refused: Python's own parser, at the function's end, gives up at about 1,000 levels.
+MAX_DEPTH = 200
+
+
+Validator = Callable[[Any, Any, Any], None]
+
+
+class InvalidRequestError(Exception):
+    """A request that cannot be sent; the text names the path and what it should be."""
+
+
+def _typed(path: str, kinds: Tuple[type, ...], what: str) -> Validator:
+    """A validator that names the place in the request that a value came from."""
+
+    def check(_instance: Any, _attribute: Any, value: Any) -> None:
+        # bool is an int to Python, and to nobody who sends a seat count.
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise InvalidRequestError(f"{path} must be {what}, not {json_kind(value)}")
+        if isinstance(value, str):
+            _check_text(value, path)
+
+    return check
+
+
+def _text(path: str) -> Validator:
+    return _typed(path, (str,), "a string")
+
+
+def _optional_text(path: str) -> Validator:
+    return _typed(path, (str, type(None)), "a string or null")
+
+
+def _id(path: str) -> Validator:
+    return _typed(path, (str, int), "a string or an integer")
+
+
+@attrs.frozen
+class Community:
+    id: Id = attrs.field(validator=_id("community_id"))
+    name: str = attrs.field(validator=_text("metadata.community.name"))
+    is_subscribed: bool = attrs.field(validator=_typed("metadata.community.is_subscribed", (bool,), "true or false"))
+    subscription_order_id: Optional[Id] = attrs.field(
+        validator=_typed(
+            "metadata.community.subscription_order_id", (str, int, type(None)), "a string, an integer or null"
+        )
+    )
+    seat_count: int = attrs.field(validator=_typed("metadata.community.seat_count", (int,), "an integer"))
+
+
+@attrs.frozen
+class Trigger:
+    type: str
+    command: Optional[str] = attrs.field(validator=_optional_text("command"))
+    context_text: Optional[str]
+    event_type: Optional[str] = attrs.field(validator=_optional_text("metadata.event_type"))
+    event_data: Any
+
+
+@attrs.frozen
+class User:
+    id: Id = attrs.field(validator=_id("user_id"))
+    username: str = attrs.field(validator=_text("metadata.user.username"))
+    platform: str = attrs.field(validator=_text("platform"))
+    platform_user_id: Id = attrs.field(validator=_id("metadata.user.platform_user_id"))
+
+
+@attrs.frozen
+class Entity:
+    id: Id = attrs.field(validator=_id("entity_id"))
+    platform: str
+    platform_entity_id: Id = attrs.field(validator=_id("metadata.entity.platform_entity_id"))
+
+
+@attrs.frozen
+class LambdaPayload:
+    """The seed's payload; the order of the fields is the order of the keys."""
+
+    community: Community
+    trigger: Trigger
+    user: User
+    entity: Entity
+    request_id: Id = attrs.field(validator=_id("session_id"))
+    timestamp: str
+
+
+_converter = cattrs.Converter()
+# event_data is JSON already; without this cattrs would walk and copy all of it.
+_converter.register_unstructure_hook(
+    Trigger,
+    make_dict_unstructure_fn(Trigger, _converter, event_data=override(unstruct_hook=lambda data: data)),
+)
+
+
+@attrs.frozen
+class EncodedRequest:
+    """What goes out in every attempt of a call, and what the log may say of it."""
+
+    payload: bytes = attrs.field(repr=False)
+    request_id: str
+    scopes: Tuple[str, ...]
+
+
+def encode_request(request: Any, timestamp: Callable[[], str] = utc_timestamp) -> EncodedRequest:
+    """Turn any object with ExecuteRequest's attributes into the payload's bytes.
+
+    Raises:
+        InvalidRequestError: With the path to what is wrong. Nothing else, whatever the request holds.
+    """
+    try:
+        payload = _map_request(request, timestamp())
+        text = json.dumps(_converter.unstructure(payload), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return EncodedRequest(text.encode(), shown(payload.request_id, 128), _scopes(request))
+    except InvalidRequestError:
+        raise
+    except Exception as exc:
+        # The request's own attributes can run any code, and raise anything.
+        raise InvalidRequestError(f"the request cannot be read ({shown_name(type(exc).__name__)})") from None
+
+
+def _map_request(request: Any, timestamp: str) -> LambdaPayload:
+    """The one place that says which field of the payload comes from where, and what stands in for silence."""
+    metadata = _attribute(request, "metadata")
+    if not isinstance(metadata, dict):
+        raise InvalidRequestError(f"metadata must be an object, not {json_kind(metadata)}")
+    _check_json(metadata, "metadata")
+    community, user, entity = (_section(metadata, name) for name in ("community", "user", "entity"))
+    platform, user_id, entity_id = (_attribute(request, name) for name in ("platform", "user_id", "entity_id"))
+    return LambdaPayload(
+        community=Community(
+            id=_attribute(request, "community_id"),
+            name=_said(community, "name", "Unknown Community"),
+            # Not true: a module must not take silence for a paid seat.
+            is_subscribed=_said(community, "is_subscribed", False),
+            subscription_order_id=community.get("subscription_order_id"),
+            seat_count=_said(community, "seat_count", 0),
+        ),
+        trigger=_map_trigger(request, metadata),
+        user=User(
+            id=user_id,
+            username=_said(user, "username", "unknown"),
+            platform=platform,
+            platform_user_id=_said(user, "platform_user_id", user_id),
+        ),
+        entity=Entity(
+            id=entity_id,
+            platform=platform,
+            platform_entity_id=_said(entity, "platform_entity_id", entity_id),
+        ),
+        request_id=_attribute(request, "session_id"),
+        timestamp=timestamp,
+    )
+
+
+def _map_trigger(request: Any, metadata: Dict[str, Any]) -> Trigger:
+    is_event = _said(metadata, "is_event", False)
+    if not isinstance(is_event, bool):
+        raise InvalidRequestError(f"metadata.is_event must be true or false, not {json_kind(is_event)}")
+    if is_event:
+        return Trigger("event", None, None, metadata.get("event_type"), metadata.get("event_data"))
+    command, args = _attribute(request, "command"), _attribute(request, "args")
+    if not isinstance(command, str):
+        raise InvalidRequestError(f"command must be a string, not {json_kind(command)}")
+    args = _strings(args, "args")
+    return Trigger("command", command, " ".join(args) if args else None, None, None)
+
+
+def _scopes(request: Any) -> Tuple[str, ...]:
+    return tuple(_strings(_attribute(request, "scopes"), "scopes"))
+
+
+def _strings(value: Any, path: str) -> List[str]:
+    # A string is a sequence of strings too, and never what was meant.
+    if not isinstance(value, (list, tuple)):
+        raise InvalidRequestError(f"{path} must be a list of strings, not {json_kind(value)}")
+    for index, item in enumerate(value):
+        if not isinstance(item, str):
+            raise InvalidRequestError(f"{path}[{index}] must be a string, not {json_kind(item)}")
+        _check_text(item, f"{path}[{index}]")
+    return list(value)
+
+
+def _attribute(request: Any, name: str) -> Any:
+    try:
+        return getattr(request, name)
+    except AttributeError:
+        raise InvalidRequestError(f"{name} is missing") from None
+
+
+def _section(metadata: Dict[str, Any], name: str) -> Dict[str, Any]:
+    section = metadata.get(name)
+    if section is None:
+        return {}
+    if not isinstance(section, dict):
+        raise InvalidRequestError(f"metadata.{name} must be an object, not {json_kind(section)}")
+    return section
+
+
+def _said(section: Mapping[str, Any], key: str, default: Any) -> Any:
+    """What the metadata says; null says nothing."""
+    value = section.get(key)
+    return default if value is None else value
+
+
+def _check_json(value: Any, path: str, depth: int = 0) -> None:
+    """Raise InvalidRequestError, with the path, for what strict JSON cannot hold."""
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidRequestError(f"{path} must be a finite number")
+    elif value is None or isinstance(value, int):
+        return
+    elif depth == MAX_DEPTH:
+        # A circular structure is one without an end, so this names it as well.
+        raise InvalidRequestError(f"{path[:100]}… contains itself, or is nested over {MAX_DEPTH} levels deep")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InvalidRequestError(f"{path} has a key of type {json_kind(key)}; JSON's keys are strings")
+            _check_text(key, f"a key of {path}")
+            _check_json(item, f"{path}.{shown(key, 40)}", depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check_json(item, f"{path}[{index}]", depth + 1)
+    else:
+        raise InvalidRequestError(f"{path} must be JSON, not {json_kind(value)}")
+
+
+def _check_text(text: str, path: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError(f"{path} holds half a surrogate pair, which is no text") from None

@@ -1,0 +1,211 @@
+"""Validators of the adapter's parameters, and AWS's limits with their sources.
+
+Each validator raises ValueError with the parameter's name, the shape of what was given, and what it may be.
+"""
+
+import ipaddress
+import re
+from typing import Any, Callable, Optional, Tuple
+from urllib.parse import urlsplit
+
+from .redaction import shown
+
+#: A synchronous invocation's payload and answer, in bytes each.
+#: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_REQUEST_RESPONSE_BYTES = 6_291_456
+#: An asynchronous (Event) invocation's payload, in bytes (same page; 256 KB until late 2025).
+MAX_EVENT_BYTES = 1_048_576
+
+#: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (FunctionName)
+MAX_FUNCTION_NAME_CHARS = 64
+MAX_FUNCTION_IDENTIFIER_CHARS = 256
+
+#: A 15-minute function, the longest that AWS runs, and a margin.
+MAX_READ_TIMEOUT_S = 960
+MAX_CONNECT_TIMEOUT_S = 120
+MAX_DELAY_S = 3_600
+MAX_RETRIES = 100
+MAX_CONCURRENCY = 1_024
+
+INVOCATION_TYPES = ("RequestResponse", "Event")
+
+#: Of botocore's Lambda model, but with the ARN's parts all there or none. To be used with fullmatch only.
+_FUNCTION = re.compile(
+    r"""
+    (?: (?P<arn> arn:aws[a-zA-Z-]*:lambda:
+            (?P<region> (?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d ):
+            \d{12}:function: )
+      | (?P<partial> (?:\d{12}:function: | \d{12}: | function:) ) )?
+    (?P<name> [a-zA-Z0-9-_.]+ )
+    (?: :(?P<qualifier> \$LATEST(?:\.PUBLISHED)? | [a-zA-Z0-9-_]+ ) )?
+    """,
+    re.ASCII | re.VERBOSE,
+)
+_MODULE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+#: What botocore takes for a region: one label of a host name.
+_REGION = re.compile(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)", re.ASCII)
+
+Validator = Callable[[Any, Any, Any], None]
+
+
+def _wrong(name: str, expected: str, value: Any) -> ValueError:
+    return ValueError(f"{name} must be {expected}; got {shown(repr(value), 80)}")
+
+
+def number(*, most: float, positive: bool = True) -> Validator:
+    """A finite number over 0 (or from 0, where ``positive`` is false) and up to ``most``."""
+
+    def check(_: Any, attribute: Any, value: Any) -> None:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        # NaN fails every comparison, and infinity the last.
+        if not is_number or not (value > 0 or (value == 0 and not positive)) or not value <= most:
+            least = "over 0" if positive else "from 0"
+            raise _wrong(attribute.name, f"a number {least} and up to {most:,}", value)
+
+    return check
+
+
+def integer(*, least: int, most: Optional[int] = None) -> Validator:
+    """A whole number within limits."""
+
+    def check(_: Any, attribute: Any, value: Any) -> None:
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        if not is_integer or value < least or (most is not None and value > most):
+            limits = f"from {least}" + ("" if most is None else f" to {most:,}")
+            raise _wrong(attribute.name, f"a whole number {limits}", value)
+
+    return check
+
+
+def flag(_: Any, attribute: Any, value: Any) -> None:
+    """True or False, nothing that is merely truthy."""
+    if not isinstance(value, bool):
+        raise _wrong(attribute.name, "True or False", value)
+
+
+def one_of(options: Tuple[str, ...]) -> Validator:
+    """One of a few words."""
+
+    def check(_: Any, attribute: Any, value: Any) -> None:
+        if not isinstance(value, str) or value not in options:
+            raise _wrong(attribute.name, " or ".join(map(repr, options)), value)
+
+    return check
+
+
+def module_name(_: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, str) or not _MODULE_NAME.fullmatch(value):
+        raise _wrong(attribute.name, "letters, digits, underscores and hyphens", value)
+
+
+def module_version(_: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise _wrong(attribute.name, "a non-empty string, like '1.0.0'", value)
+
+
+def region(_: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, str) or not _REGION.fullmatch(value):
+        raise _wrong(attribute.name, "an AWS region, like 'us-east-1'", value)
+
+
+def to_scopes(value: Any) -> Any:
+    """The adapter's own list, which the caller's later changes do not reach."""
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else value
+
+
+def scopes(_: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, list) or not all(isinstance(scope, str) and scope for scope in value):
+        raise _wrong(attribute.name, "a list of non-empty strings", value)
+
+
+def credential(_: Any, attribute: Any, value: Any) -> None:
+    """None, or text that fits in an HTTP header. The value is never shown."""
+    if value is not None and not (isinstance(value, str) and value.isascii() and value.isprintable() and value.strip()):
+        raise ValueError(f"{attribute.name} must be a non-empty string of printable ASCII, without line breaks")
+
+
+def complete_credentials(key_id: Optional[str], secret: Optional[str], token: Optional[str]) -> None:
+    """Half a pair would let botocore look for the other half elsewhere, and find somebody else's."""
+    if (key_id is None) != (secret is None):
+        raise ValueError("aws_access_key_id and aws_secret_access_key must be given together or not at all")
+    if token is not None and key_id is None:
+        raise ValueError("aws_session_token must come with aws_access_key_id and aws_secret_access_key")
+
+
+def own_client(client: Any, key_id: Optional[str], url: Optional[str]) -> None:
+    """A given client brings its own credentials and endpoint."""
+    if client is None:
+        return
+    if not callable(getattr(client, "invoke", None)):
+        raise ValueError(f"client must be a boto3 Lambda client, with an invoke method; got {type(client).__name__}")
+    if key_id is not None or url is not None:
+        raise ValueError("client goes without aws_access_key_id and endpoint_url: it has its own")
+
+
+def endpoint_url(_: Any, attribute: Any, value: Any) -> None:
+    """None, https anywhere, or http on loopback. The value is never shown: it may hold a password."""
+    if value is not None and not (isinstance(value, str) and _is_safe_url(value)):
+        raise ValueError(
+            f"{attribute.name} must be an https URL, or an http URL on loopback (localhost, 127.0.0.1, [::1]), "
+            "without user, password, query and fragment"
+        )
+
+
+def _is_safe_url(value: str) -> bool:
+    if not (value.isascii() and value.isprintable()) or any(char in value for char in "?#@\\ "):
+        return False
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname, url.port  # the port is parsed, and refused, when it is read
+    except ValueError:
+        return False
+    return bool(host) and (url.scheme == "https" or (url.scheme == "http" and _is_loopback(host or "")))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def function_prefix(_: Any, attribute: Any, value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        raise _wrong(attribute.name, "a string or None", value)
+
+
+def function_name(identifier: Any, prefix: Optional[str], client_region: str) -> str:
+    """The name to invoke: prefix and identifier in one, if AWS could have such a function.
+
+    Raises:
+        ValueError: No name, partial ARN or ARN; a prefix in front of an ARN; an ARN of another region.
+    """
+    if not isinstance(identifier, str):
+        raise _wrong("function_identifier", "a string", identifier)
+    parts = _FUNCTION.fullmatch(identifier)
+    is_arn = parts is not None and bool(parts["arn"] or parts["partial"])
+    if prefix and is_arn:
+        raise ValueError("function_prefix goes in front of a name, and function_identifier is an ARN; leave one out")
+    name = f"{prefix or ''}{identifier}"
+    parts = _FUNCTION.fullmatch(name)
+    if parts is None or not _is_possible(parts, name):
+        raise _wrong(
+            "function_identifier",
+            f"a function's name (letters, digits, '-', '_' and '.', up to {MAX_FUNCTION_NAME_CHARS} characters with "
+            "its prefix), partial ARN or ARN",
+            name,
+        )
+    if parts["region"] and parts["region"] != client_region:
+        raise ValueError(
+            f"function_identifier is in {parts['region']} and region is {client_region}; "
+            "a function can only be invoked through its own region"
+        )
+    return name
+
+
+def _is_possible(parts: "re.Match[str]", name: str) -> bool:
+    bare_limit = MAX_FUNCTION_IDENTIFIER_CHARS if parts["arn"] or parts["partial"] else MAX_FUNCTION_NAME_CHARS
+    fits = len(parts["name"]) <= bare_limit and len(name) <= MAX_FUNCTION_IDENTIFIER_CHARS
+    return fits and parts["name"] not in (".", "..")
