@@ -1,0 +1,104 @@
+"""Fixtures of all tests: no account, no network beyond loopback, adapters that are closed at the end."""
+
+import os
+import socket
+
+import pytest
+
+from lambda_adapter import ExecuteRequest, LambdaAdapter
+
+#: No account has these.
+CREDENTIALS = {"aws_access_key_id": "AKIATESTING", "aws_secret_access_key": "secret-of-the-tests"}
+
+_NOWHERE = os.path.join(os.path.dirname(__file__), "no", "such", "file")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated_environment():
+    """Neither the machine's AWS settings nor its proxies reach a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.upper().startswith("AWS_") or name.upper().endswith("_PROXY"):
+                patch.delenv(name)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_CONFIG_FILE", _NOWHERE)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", _NOWHERE)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kept_session(_isolated_environment):
+    """One adapter that stays: its boto3 session is shared, and costs 50 to 100 ms to make."""
+    with LambdaAdapter("function", "us-east-1", "module", **CREDENTIALS) as adapter:
+        yield adapter
+
+
+@pytest.fixture(autouse=True)
+def network_guard(monkeypatch):
+    """A test that looks for anything but loopback fails, even where the code under test survives the refusal.
+
+    Yields the hosts that were refused.
+    """
+    refused = []
+
+    def refuse(host):
+        refused.append(host)
+        raise OSError(f"the tests' network guard refuses {host}")
+
+    def guarded_resolve(resolve):
+        return lambda host, *args, **kwargs: resolve(host, *args, **kwargs) if _is_loopback(host) else refuse(host)
+
+    def guarded_connect(connect):
+        def checked(self, address):
+            if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+                refuse(address[0])
+            return connect(self, address)
+
+        return checked
+
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_resolve(socket.getaddrinfo))
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect(socket.socket.connect))
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect(socket.socket.connect_ex))
+    yield refused
+    if refused:
+        pytest.fail(f"looked beyond loopback, for {refused}")
+
+
+def _is_loopback(host):
+    # None and "" are what a server binds to.
+    return host in (None, "", "localhost", "::1") or host.startswith("127.")
+
+
+@pytest.fixture
+def make_adapter():
+    """Makes adapters of "function" in us-east-1, with credentials unless told otherwise; closes them."""
+    adapters = []
+
+    def make(**settings):
+        own = {} if "client" in settings else CREDENTIALS
+        defaults = {"function_identifier": "function", "region": "us-east-1", "module_name": "module", **own}
+        adapters.append(LambdaAdapter(**{**defaults, **settings}))
+        return adapters[-1]
+
+    yield make
+    for adapter in adapters:
+        adapter.close()
+
+
+@pytest.fixture
+def make_request():
+    """Makes complete requests; ``changes`` replace single fields."""
+
+    def make(**changes):
+        fields = {
+            "command": "weather",
+            "args": ["Berlin", "today"],
+            "user_id": "user_123",
+            "entity_id": "entity_456",
+            "community_id": "community_789",
+            "session_id": "session_abc123",
+            "platform": "discord",
+        }
+        return ExecuteRequest(**{**fields, **changes})
+
+    return make
