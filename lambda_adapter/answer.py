@@ -4,12 +4,18 @@ import base64
 import binascii
 import json
 import math
-from typing import Any, Dict, List, Optional, Tuple, Union
+import re
+from typing import Any, Dict, List, Optional, Set, Tuple, Union
 
 import attrs
 import cattrs
 
-from .redaction import json_kind, shown, shown_name
+from .redaction import json_kind, shown, shown_name, without_keys
+from .validation import MAX_DEPTH
+
+#: Backslash escapes of JSON and Python, and what is long enough to be told from common words.
+_ESCAPE = re.compile(r"(\\\\)*\\(u[0-9a-f]{4}|x[0-9a-f]{2}|.)")
+_WORD = re.compile(r"[a-z0-9]{8,}")
 
 
 class InvalidAnswerError(Exception):
@@ -84,7 +90,7 @@ def decode_answer(body: bytes) -> FunctionAnswer:
 def decode_function_error(body: bytes, payload: bytes) -> str:
     """What a failed function's answer tells a chat: the error's type and message, without its stack trace.
 
-    A message that repeats what the user typed is withheld.
+    A message that repeats what the user typed is withheld, and what could be a credential in it is masked.
     """
     try:
         error = _parse(body)
@@ -93,18 +99,25 @@ def decode_function_error(body: bytes, payload: bytes) -> str:
     if not isinstance(error, dict):
         return "without saying why"
     kind, message = error.get("errorType"), error.get("errorMessage")
-    told = shown_name(kind) if kind else ""
+    told = shown_name(without_keys(kind)) if isinstance(kind, str) and kind and not _repeats(kind, payload) else ""
     if isinstance(message, str) and message:
         told += ": " if told else ""
-        told += "its message repeats the request and is withheld" if _repeats(message, payload) else shown(message)
+        told += (
+            "its message repeats the request and is withheld"
+            if _repeats(message, payload)
+            else shown(without_keys(message[:1000]))
+        )
     return told or "without saying why"
 
 
 def _parse(body: Union[bytes, str]) -> Any:
     """Strict JSON: what Python's parser lets through and a later reader cannot write is refused here."""
     try:
-        value = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
-        if (b"\\u" if isinstance(body, bytes) else "\\u") in body:  # type: ignore[operator]
+        # json.loads itself would let halves of surrogate pairs through.
+        text = body.decode(json.detect_encoding(body)) if isinstance(body, bytes) else body
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        _check_depth(value)
+        if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise InvalidAnswerError("the answer is nested too deep") from None
@@ -113,6 +126,15 @@ def _parse(body: Union[bytes, str]) -> Any:
     except ValueError:
         raise InvalidAnswerError("the answer is not JSON") from None
     return value
+
+
+def _check_depth(value: Any, depth: int = 0) -> None:
+    """What was read here, on an almost empty stack, must be writable from deep within a bot's."""
+    if isinstance(value, (dict, list)):
+        if depth == MAX_DEPTH:
+            raise RecursionError
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, depth + 1)
 
 
 def _refuse_constant(_name: str) -> None:
@@ -128,7 +150,10 @@ def _finite(text: str) -> float:
 
 def _unwrap(answer: Any) -> Any:
     if isinstance(answer, str):
-        answer = _parse(answer)
+        try:
+            answer = _parse(answer)
+        except InvalidAnswerError:
+            return answer  # a plain string, not JSON within JSON
     if not (isinstance(answer, dict) and "statusCode" in answer and "body" in answer and "success" not in answer):
         return answer
     body = answer["body"]
@@ -154,11 +179,15 @@ def _as_text(value: Any) -> Optional[str]:
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _repeats(message: str, payload: bytes) -> bool:
-    """Whether ``message`` quotes something that the user typed or the metadata held (8 characters or more)."""
-    trigger = json.loads(payload)["trigger"]
-    words = [*(trigger["context_text"] or "").split(), *_strings_in(trigger["event_data"])]
-    return any(len(word) >= 8 and word in message for word in words)
+def _repeats(text: str, payload: bytes) -> bool:
+    """Whether ``text`` quotes the request: 8 letters or digits in a row, in whatever quoting or escaping."""
+    return not _runs(text).isdisjoint(run for string in _strings_in(json.loads(payload)) for run in _runs(string))
+
+
+def _runs(text: str) -> Set[str]:
+    plain = _ESCAPE.sub(" ", text.casefold())
+    words = _WORD.findall(plain)
+    return {word[start : start + 8] for word in words for start in range(len(word) - 7)}
 
 
 def _strings_in(value: Any) -> List[str]:

@@ -42,7 +42,7 @@ class ClientSettings:
     region: str
     connect_timeout_s: float
     read_timeout_s: float
-    endpoint_url: Optional[str] = None
+    endpoint_url: Optional[str] = attrs.field(default=None, repr=False)
     access_key_id: Optional[str] = attrs.field(default=None, repr=False)
     secret_access_key: Optional[str] = attrs.field(default=None, repr=False)
     session_token: Optional[str] = attrs.field(default=None, repr=False)

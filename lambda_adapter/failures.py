@@ -4,6 +4,7 @@ Exceptions are known by their class's name: botocore need not be imported here, 
 botocore lets through in some places, carry the same names as botocore's own.
 """
 
+import re
 from typing import Any, Dict, Mapping, Optional
 
 import attrs
@@ -111,6 +112,24 @@ _CREDENTIAL_WORDS = (
     "InvalidClientToken",
 )
 
+_CREDENTIAL_CODES = frozenset(
+    {
+        "AccessDenied",
+        "ExpiredToken",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "MissingAuthenticationToken",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+    }
+)
+
+# Shapes of what AWS says of an answer; anything else may be an echo of the request, and is not repeated.
+_REQUEST_ID = re.compile(r"[0-9a-fA-F-]{8,64}")
+_VERSION = re.compile(r"\$LATEST(\.PUBLISHED)?|[0-9]{1,10}", re.ASCII)
+_REASON = re.compile(r"[A-Z][A-Za-z]{2,60}Exceeded")
+_CODE = re.compile(r"[A-Z][A-Za-z0-9]{2,60}(Exception|Error)")
+
 _RETRIED_STATUS = (500, 502, 503, 504)
 
 _CAUSES = {
@@ -209,11 +228,11 @@ def from_error_response(response: Mapping[str, Any]) -> Failure:
         error_code, executed, transient = "service_error", "no", True
     else:
         error_code, executed, transient = _permanent_code(code, status), "no", False
-    what = shown_name(code) if typed else f"HTTP {status}"
-    reason = response.get("Reason") if typed else None
+    what = _shown_code(code) if typed else f"HTTP {status}"
+    reason = str(response.get("Reason", "")) if typed else ""
     return Failure(
         error_code,
-        f"{_CAUSES[error_code]} ({what}{f', {shown_name(reason)}' if reason else ''})",
+        f"{_CAUSES[error_code]} ({what}{f', {reason}' if _REASON.fullmatch(reason) else ''})",
         executed=executed,
         transient=transient,
         retry_after_s=parse_retry_after(headers.get("retry-after", response.get("retryAfterSeconds"))),
@@ -225,7 +244,23 @@ def from_error_response(response: Mapping[str, Any]) -> Failure:
 def known_request_id(metadata: Mapping[str, Any]) -> Optional[str]:
     """AWS's request id, None when there is none or when it cannot be one."""
     request_id = metadata.get("RequestId")
-    return request_id if request_id and shown_name(request_id) == request_id else None
+    return request_id if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id) else None
+
+
+def known_version(version: Any) -> Optional[str]:
+    """The executed version as AWS writes it: $LATEST or a number."""
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else None
+
+
+def known_function_error(kind: Any) -> Optional[str]:
+    """X-Amz-Function-Error: any value means that the function failed; only AWS's own are repeated."""
+    return None if kind is None else kind if kind in ("Handled", "Unhandled") else "unknown"
+
+
+def _shown_code(code: str) -> str:
+    """AWS's code, if it looks like one: what stands between AWS and us could put anything there."""
+    known = code in THROTTLED or code in NOT_READY or code in PERMANENT_BY_CODE or code in _CREDENTIAL_CODES
+    return code if known or _CODE.fullmatch(code) else "an unknown code"
 
 
 def _untyped_verdict(status: Optional[int]) -> "tuple[str, str, bool]":

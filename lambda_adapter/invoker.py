@@ -11,7 +11,7 @@ from .answer import QUEUED, InvalidAnswerError, decode_answer, decode_function_e
 from .backoff import Backoff
 from .failures import Failure
 from .outcomes import Outcome, Result, failed
-from .redaction import shown_name
+from .redaction import json_kind
 from .validation import MAX_REQUEST_RESPONSE_BYTES
 
 logger = logging.getLogger("lambda_adapter")
@@ -113,15 +113,14 @@ class Invoker:
                 failure = Failure("invalid_response", str(exc), executed="yes")
         if answer is not None and not answer.success:
             failure = Failure("function_failed", "the function answered success=false", executed="yes")
-        version = response.get("ExecutedVersion")
         return Outcome(
             executed=executed,
             answer=answer,
             failure=failure,
             status_code=response.get("StatusCode"),
             request_id=failures.known_request_id(response.get("ResponseMetadata") or {}),
-            executed_version=None if version is None else shown_name(version),
-            function_error=None if function_error is None else shown_name(function_error),
+            executed_version=failures.known_version(response.get("ExecutedVersion")),
+            function_error=failures.known_function_error(function_error),
         )
 
 
@@ -140,13 +139,16 @@ def _read_body(response: Dict[str, Any]) -> bytes:
     if stream is None:
         return b""
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    length = str(headers.get("content-length", ""))
+    # With a transfer encoding http.client ignores the length, and so must we.
+    length = "" if "transfer-encoding" in headers else str(headers.get("content-length", ""))
     if length.isascii() and length.isdigit() and len(length) < 10 and int(length) <= MAX_ANSWER_BYTES:
         return bytes(stream.read())
     chunks: List[bytes] = []
     total = 0
     while total <= MAX_ANSWER_BYTES:
         chunk = stream.read(_CHUNK_BYTES)
+        if not isinstance(chunk, bytes):
+            raise InvalidAnswerError(f"the client gave {json_kind(chunk)} for an answer, not bytes")
         if not chunk:
             return b"".join(chunks)
         chunks.append(chunk)

@@ -9,12 +9,9 @@ import cattrs
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from .messages import Id
-from .redaction import json_kind, shown, shown_name
+from .redaction import class_name, json_kind, shown
 from .timestamps import utc_timestamp
-
-#: JSON deeper than this is refused: Python's own parser, at the function's end, gives up at about 1,000 levels.
-MAX_DEPTH = 200
-
+from .validation import MAX_DEPTH
 
 Validator = Callable[[Any, Any, Any], None]
 
@@ -124,11 +121,11 @@ def encode_request(request: Any, timestamp: Callable[[], str] = utc_timestamp) -
         payload = _map_request(request, timestamp())
         text = json.dumps(_converter.unstructure(payload), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return EncodedRequest(text.encode(), shown(payload.request_id, 128), _scopes(request))
-    except InvalidRequestError:
-        raise
+    except InvalidRequestError as exc:
+        raise InvalidRequestError(shown(exc, 300)) from None
     except Exception as exc:
         # The request's own attributes can run any code, and raise anything.
-        raise InvalidRequestError(f"the request cannot be read ({shown_name(type(exc).__name__)})") from None
+        raise InvalidRequestError(f"the request cannot be read ({class_name(exc)})") from None
 
 
 def _map_request(request: Any, timestamp: str) -> LambdaPayload:
@@ -186,11 +183,12 @@ def _strings(value: Any, path: str) -> List[str]:
     # A string is a sequence of strings too, and never what was meant.
     if not isinstance(value, (list, tuple)):
         raise InvalidRequestError(f"{path} must be a list of strings, not {json_kind(value)}")
-    for index, item in enumerate(value):
+    items = list(value)
+    for index, item in enumerate(items):
         if not isinstance(item, str):
             raise InvalidRequestError(f"{path}[{index}] must be a string, not {json_kind(item)}")
         _check_text(item, f"{path}[{index}]")
-    return list(value)
+    return [str.__str__(item) for item in items]
 
 
 def _attribute(request: Any, name: str) -> Any:

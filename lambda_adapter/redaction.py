@@ -6,6 +6,15 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*")
 _NAME = re.compile(r"[A-Za-z0-9_.$-]{1,80}", re.ASCII)
 
 
+#: Keys, tokens, signatures and ids: long, without a space, and with a digit in them, which words do not have.
+_KEY_LIKE = re.compile(r"(?=[A-Za-z+/=_-]*[0-9])[A-Za-z0-9+/=_-]{16,}")
+
+
+def without_keys(text: str) -> str:
+    """``text`` with all that could be a credential masked."""
+    return _KEY_LIKE.sub("<...>", text)
+
+
 def shown(text: object, max_chars: int = 200) -> str:
     """``text`` on one line, without URLs, control characters and terminal escapes, cut to ``max_chars``."""
     # Cut first: the text may have megabytes, and a URL cut in two is still recognised by its scheme.
@@ -17,6 +26,11 @@ def shown(text: object, max_chars: int = 200) -> str:
 def shown_name(text: object) -> str:
     """A code or class name as it is, and "unknown" for anything that does not look like one."""
     return text if isinstance(text, str) and _NAME.fullmatch(text) else "unknown"
+
+
+def class_name(value: object) -> str:
+    """The name of ``value``'s class, read in a way that no metaclass can interfere with."""
+    return shown_name(type.__dict__["__name__"].__get__(type(value)))
 
 
 _JSON_KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}

@@ -27,6 +27,10 @@ MAX_DELAY_S = 3_600
 MAX_RETRIES = 100
 MAX_CONCURRENCY = 1_024
 
+#: JSON deeper than this is refused in both directions: Python's own parser gives up at about 1,000 levels, less what
+#: its caller's stack already holds.
+MAX_DEPTH = 200
+
 INVOCATION_TYPES = ("RequestResponse", "Event")
 
 #: Of botocore's Lambda model, but with the ARN's parts all there or none. To be used with fullmatch only.
@@ -194,7 +198,7 @@ def function_name(identifier: Any, prefix: Optional[str], client_region: str) ->
         raise _wrong(
             "function_identifier",
             f"a function's name (letters, digits, '-', '_' and '.', up to {MAX_FUNCTION_NAME_CHARS} characters with "
-            "its prefix), partial ARN or ARN",
+            "its prefix), partial ARN or ARN with a 12-digit account",
             name,
         )
     if parts["region"] and parts["region"] != client_region:

@@ -51,9 +51,7 @@ class Reaction:
     #: Bytes are sent exactly so, numbers are seconds to wait.
     steps: Tuple[Union[bytes, float], ...] = ()
     #: "keep" reads the next request, "close" sends FIN, "reset" RST, "hang" is silent until a side closes.
-    then: str = attrs.field(
-        default="keep", validator=attrs.validators.in_(("keep", "close", "reset", "hang"))
-    )
+    then: str = attrs.field(default="keep", validator=attrs.validators.in_(("keep", "close", "reset", "hang")))
 
 
 Script = Union[Reaction, Sequence[Reaction], Callable[[Request], Reaction]]
@@ -382,9 +380,7 @@ class FaultServer:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls:
-                connection = self._tls.wrap_socket(
-                    connection, server_side=True, do_handshake_on_connect=False
-                )
+                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         except OSError:  # reset since it was accepted
             connection.close()
             return

@@ -94,7 +94,9 @@ NETWORK = [
     Fault("empty answer", respond(200, b""), "invalid_response", "yes", False, 200),
     Fault("success=false", answer({"success": False}), "function_failed", "yes", False, 200),
     Fault("success is a string", answer({"success": "true"}), "invalid_response", "yes", False, 200),
-    Fault("204 in place of an answer", raw(b"HTTP/1.1 204 No Content\r\n\r\n", "keep"), "invalid_response", "yes", False),
+    Fault(
+        "204 in place of an answer", raw(b"HTTP/1.1 204 No Content\r\n\r\n", "keep"), "invalid_response", "yes", False
+    ),
 ]
 
 UNTYPED = [
@@ -152,7 +154,9 @@ TYPED = [
     *typed("configuration_error", False, 500, "NobodyKnowsThisException"),
 ]
 
-FAULTS = [pytest.param(fault, id=f"{fault.name} {fault.status_code or ''}".strip()) for fault in NETWORK + UNTYPED + TYPED]
+FAULTS = [
+    pytest.param(fault, id=f"{fault.name} {fault.status_code or ''}".strip()) for fault in NETWORK + UNTYPED + TYPED
+]
 
 Call = Callable[[LambdaAdapter], ExecuteResponse]
 
@@ -223,9 +227,7 @@ def test_a_fault_ends_in_its_code_after_the_attempts_it_deserves(fault: Fault, c
 
 
 @pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in NETWORK])
-def test_a_fault_over_tls_is_the_same_fault(
-    fault: Fault, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_over_tls_is_the_same_fault(fault: Fault, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     context, ca = tls_contexts(tmp_path)
     monkeypatch.setenv("AWS_CA_BUNDLE", ca)
     with FaultServer(fault.reaction, tls=context) as server, adapter_for(server.endpoint_url) as adapter:

@@ -216,9 +216,7 @@ def test_tls_answers_those_who_trust_its_certificate_and_no_others(connect, tls,
 
 def test_a_request_is_recorded_as_it_was_sent(connect):
     with FaultServer(OK) as server:
-        response = connect(server.endpoint_url).invoke(
-            FunctionName="echo", Payload=b'{"a": 1}', InvocationType="Event"
-        )
+        response = connect(server.endpoint_url).invoke(FunctionName="echo", Payload=b'{"a": 1}', InvocationType="Event")
         response["Payload"].read()
         (request,) = server.requests
     assert (request.method, request.path) == ("POST", "/2015-03-31/functions/echo/invocations")
