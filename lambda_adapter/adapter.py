@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import weakref
-from typing import Any, Dict, Iterable, List, Optional, Union
+from typing import Any, Dict, FrozenSet, Iterable, List, Optional, Union
 
 import attrs
 
@@ -110,6 +110,7 @@ class LambdaAdapter:
 
     #: The name that is invoked: prefix and identifier in one.
     function_name: str = attrs.field(init=False)
+    _required: FrozenSet[str] = attrs.field(init=False, repr=False)
     _health: HealthTracker = attrs.field(init=False, repr=False)
     _lease: Union[ClientLease, _Given] = attrs.field(init=False, repr=False)
     _invoker: Invoker = attrs.field(init=False, repr=False)
@@ -132,6 +133,7 @@ class LambdaAdapter:
         # The class is frozen for its users; these are its own.
         for name, value in (
             ("function_name", function_name),
+            ("_required", frozenset(self.required_scopes)),
             ("_health", HealthTracker(self.unhealthy_threshold)),
             ("_lease", lease),
             ("_invoker", invoker),
@@ -219,7 +221,7 @@ class LambdaAdapter:
         except InvalidRequestError as exc:
             return Failure("invalid_request", str(exc))
         if self.enforce_scopes and not self.validate_scopes(call.scopes):
-            missing = ", ".join(sorted(set(self.required_scopes) - set(call.scopes)))
+            missing = ", ".join(sorted(self._required.difference(call.scopes)))
             return Failure("missing_scopes", f"the caller lacks {missing}")
         most = _MAX_PAYLOAD_BYTES[self.invocation_type]
         if len(call.payload) > most:
@@ -279,7 +281,7 @@ class LambdaAdapter:
 
     def validate_scopes(self, granted: Iterable[str]) -> bool:
         """Whether ``granted`` holds all of ``required_scopes``."""
-        return set(self.required_scopes) <= set(granted)
+        return self._required.issubset(granted)
 
     def close(self) -> None:
         """Refuse further calls as ``closed``, end those that wait, and let go of the client.

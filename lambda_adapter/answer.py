@@ -22,6 +22,10 @@ class InvalidAnswerError(Exception):
     """A function's answer that is none; the text says what was wrong."""
 
 
+class _NotJsonError(InvalidAnswerError):
+    pass
+
+
 @attrs.frozen
 class LambdaAnswer:
     """The keys of a function's answer that this package reads; all are kept as received."""
@@ -101,12 +105,9 @@ def decode_function_error(body: bytes, payload: bytes) -> str:
     kind, message = error.get("errorType"), error.get("errorMessage")
     told = shown_name(without_keys(kind)) if isinstance(kind, str) and kind and not _repeats(kind, payload) else ""
     if isinstance(message, str) and message:
-        told += ": " if told else ""
-        told += (
-            "its message repeats the request and is withheld"
-            if _repeats(message, payload)
-            else shown(without_keys(message[:1000]))
-        )
+        withheld = "its message repeats the request and is withheld"
+        said = withheld if _repeats(message, payload) else shown(without_keys(message[:1000]))
+        told = f"{told}: {said}" if told else said
     return told or "without saying why"
 
 
@@ -124,7 +125,7 @@ def _parse(body: Union[bytes, str]) -> Any:
     except UnicodeEncodeError:
         raise InvalidAnswerError("the answer holds half a surrogate pair, which is no text") from None
     except ValueError:
-        raise InvalidAnswerError("the answer is not JSON") from None
+        raise _NotJsonError("the answer is not JSON") from None
     return value
 
 
@@ -152,7 +153,7 @@ def _unwrap(answer: Any) -> Any:
     if isinstance(answer, str):
         try:
             answer = _parse(answer)
-        except InvalidAnswerError:
+        except _NotJsonError:
             return answer  # a plain string, not JSON within JSON
     if not (isinstance(answer, dict) and "statusCode" in answer and "body" in answer and "success" not in answer):
         return answer

@@ -23,12 +23,23 @@ _ENVIRONMENT = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
     "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
     "AWS_ENDPOINT_URL_LAMBDA",
     "AWS_ENDPOINT_URL",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
     "AWS_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
 )
 
 #: NATs and load balancers drop idle connections after about 350 s; Linux alone first probes after 7,200 s.
@@ -172,14 +183,17 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
 
 def _blank_unreadable_error(response_dict: Dict[str, Any], **_: Any) -> None:
     """Let botocore report the status of an error whose body it would choke on: binary, an array, nested too deep."""
-    if response_dict["status_code"] < 300:
-        return
-    try:
-        readable = isinstance(json.loads(response_dict["body"]), dict)
-    except (ValueError, RecursionError):
-        readable = False
-    if not readable:
+    if response_dict["status_code"] >= 300 and not _is_readable_error(response_dict["body"]):
         response_dict["body"] = b""
+
+
+def _is_readable_error(body: bytes) -> bool:
+    """Whether it is an object whose code, if it has one, is a name."""
+    try:
+        error = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(error, dict) and all(isinstance(error.get(key, ""), str) for key in ("code", "Code", "__type"))
 
 
 def _probe_idle_connections(client: Any) -> None:

@@ -82,8 +82,11 @@ NOT_READY = frozenset(
     }
 )
 
-#: Permanent codes whose HTTP status would say something else; the others follow PERMANENT_BY_STATUS.
+#: Permanent codes that are known whatever their HTTP status says; the others follow PERMANENT_BY_STATUS.
 PERMANENT_BY_CODE = {
+    "ResourceNotFoundException": "not_found",
+    "AccessDeniedException": "access_denied",
+    "RequestTooLargeException": "payload_too_large",
     "InvalidParameterValueException": "invalid_parameter",
     "InvalidRequestContentException": "invalid_parameter",
     "UnsupportedMediaTypeException": "invalid_parameter",
@@ -115,6 +118,7 @@ _CREDENTIAL_WORDS = (
 _CREDENTIAL_CODES = frozenset(
     {
         "AccessDenied",
+        "OptInRequired",
         "ExpiredToken",
         "IncompleteSignature",
         "InvalidClientTokenId",
@@ -218,9 +222,10 @@ def from_error_response(response: Mapping[str, Any]) -> Failure:
     status = metadata.get("HTTPStatusCode")
     status = status if isinstance(status, int) else None
     # Without a code of AWS's, botocore gives the status in its place.
-    typed = bool(code) and not code.isdigit()
+    is_status = code.isascii() and code.isdigit()
+    typed = bool(code) and not is_status
     if not typed:
-        status = int(code) if code.isdigit() and len(code) == 3 else status
+        status = int(code) if status is None and is_status and len(code) == 3 else status
         error_code, executed, transient = _untyped_verdict(status)
     elif code in THROTTLED:
         error_code, executed, transient = "throttled", "no", True

@@ -88,40 +88,38 @@ class Invoker:
             return failed(failures.from_exception(exc))
         try:
             body = _read_body(response)
+            outcome = self._judge(response, body, payload)
         except InvalidAnswerError as exc:
-            return failed(Failure("invalid_response", str(exc), executed="yes"))
+            outcome = failed(Failure("invalid_response", str(exc), executed="yes"))
         except Exception as exc:
-            return failed(failures.from_lost_answer(exc))
+            outcome = failed(failures.from_lost_answer(exc))
         try:
-            return self._judge(response, body, payload)
+            return attrs.evolve(outcome, **_head(response))
         except Exception as exc:
-            return failed(failures.internal(exc, executed="yes"))
+            return failed(failures.internal(exc))
 
     def _judge(self, response: Dict[str, Any], body: bytes, payload: bytes) -> Outcome:
         """What a complete answer of the Invoke API says."""
-        answer, failure, executed = None, None, "yes"
-        function_error = response.get("FunctionError")
-        if function_error is not None:
-            failure = Failure("function_error", decode_function_error(body, payload), executed="yes")
-        elif self._arguments["InvocationType"] == "Event":
+        if response.get("FunctionError") is not None:
+            return failed(Failure("function_error", decode_function_error(body, payload), executed="yes"))
+        if self._arguments["InvocationType"] == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
-            answer, executed = QUEUED, "maybe"
-        else:
-            try:
-                answer = decode_answer(body)
-            except InvalidAnswerError as exc:
-                failure = Failure("invalid_response", str(exc), executed="yes")
-        if answer is not None and not answer.success:
-            failure = Failure("function_failed", "the function answered success=false", executed="yes")
-        return Outcome(
-            executed=executed,
-            answer=answer,
-            failure=failure,
-            status_code=response.get("StatusCode"),
-            request_id=failures.known_request_id(response.get("ResponseMetadata") or {}),
-            executed_version=failures.known_version(response.get("ExecutedVersion")),
-            function_error=failures.known_function_error(function_error),
-        )
+            return Outcome(executed="maybe", answer=QUEUED)
+        answer = decode_answer(body)
+        if answer.success:
+            return Outcome(executed="yes", answer=answer)
+        failure = Failure("function_failed", "the function answered success=false", executed="yes")
+        return Outcome(executed="yes", answer=answer, failure=failure)
+
+
+def _head(response: Dict[str, Any]) -> Dict[str, Any]:
+    """What an answer says before its body, and still does when that is lost."""
+    return {
+        "status_code": response.get("StatusCode"),
+        "request_id": failures.known_request_id(response.get("ResponseMetadata") or {}),
+        "executed_version": failures.known_version(response.get("ExecutedVersion")),
+        "function_error": failures.known_function_error(response.get("FunctionError")),
+    }
 
 
 def _ended_early(outcome: Outcome, failure: Failure) -> Outcome:

@@ -11,7 +11,7 @@ from cattrs.gen import make_dict_unstructure_fn, override
 from .messages import Id
 from .redaction import class_name, json_kind, shown
 from .timestamps import utc_timestamp
-from .validation import MAX_DEPTH
+from .validation import MAX_DEPTH, MAX_INTEGER_BITS
 
 Validator = Callable[[Any, Any, Any], None]
 
@@ -27,8 +27,7 @@ def _typed(path: str, kinds: Tuple[type, ...], what: str) -> Validator:
         # bool is an int to Python, and to nobody who sends a seat count.
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise InvalidRequestError(f"{path} must be {what}, not {json_kind(value)}")
-        if isinstance(value, str):
-            _check_text(value, path)
+        _check_scalar(value, path)
 
     return check
 
@@ -215,13 +214,8 @@ def _said(section: Mapping[str, Any], key: str, default: Any) -> Any:
 
 def _check_json(value: Any, path: str, depth: int = 0) -> None:
     """Raise InvalidRequestError, with the path, for what strict JSON cannot hold."""
-    if isinstance(value, str):
-        _check_text(value, path)
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidRequestError(f"{path} must be a finite number")
-    elif value is None or isinstance(value, int):
-        return
+    if value is None or isinstance(value, (str, int, float)):
+        _check_scalar(value, path)
     elif depth == MAX_DEPTH:
         # A circular structure is one without an end, so this names it as well.
         raise InvalidRequestError(f"{path[:100]}… contains itself, or is nested over {MAX_DEPTH} levels deep")
@@ -236,6 +230,15 @@ def _check_json(value: Any, path: str, depth: int = 0) -> None:
             _check_json(item, f"{path}[{index}]", depth + 1)
     else:
         raise InvalidRequestError(f"{path} must be JSON, not {json_kind(value)}")
+
+
+def _check_scalar(value: Any, path: str) -> None:
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InvalidRequestError(f"{path} must be a finite number")
+    elif isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+        raise InvalidRequestError(f"{path} must be an integer of up to {MAX_INTEGER_BITS} bits")
 
 
 def _check_text(text: str, path: str) -> None:

@@ -8,7 +8,7 @@ import re
 from typing import Any, Callable, Optional, Tuple
 from urllib.parse import urlsplit
 
-from .redaction import shown
+from .redaction import class_name, shown
 
 #: A synchronous invocation's payload and answer, in bytes each.
 #: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -31,6 +31,9 @@ MAX_CONCURRENCY = 1_024
 #: its caller's stack already holds.
 MAX_DEPTH = 200
 
+#: Python itself writes and reads integers of up to 4,300 digits, which is a little more.
+MAX_INTEGER_BITS = 14_000
+
 INVOCATION_TYPES = ("RequestResponse", "Event")
 
 #: Of botocore's Lambda model, but with the ARN's parts all there or none. To be used with fullmatch only.
@@ -49,11 +52,18 @@ _MODULE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 #: What botocore takes for a region: one label of a host name.
 _REGION = re.compile(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)", re.ASCII)
 
+#: What botocore takes for a host name.
+_HOST = re.compile(r"((?!-)[a-z\d-]{1,63}(?<!-)\.)*(?!-)[a-z\d-]{1,63}(?<!-)\.?", re.ASCII | re.IGNORECASE)
+
 Validator = Callable[[Any, Any, Any], None]
 
 
 def _wrong(name: str, expected: str, value: Any) -> ValueError:
-    return ValueError(f"{name} must be {expected}; got {shown(repr(value), 80)}")
+    try:
+        got = shown(repr(value), 80)
+    except Exception:
+        got = class_name(value)  # whatever its own repr does, the message is ours
+    return ValueError(f"{name} must be {expected}; got {got}")
 
 
 def number(*, most: float, positive: bool = True) -> Validator:
@@ -163,7 +173,9 @@ def _is_safe_url(value: str) -> bool:
         host, _ = url.hostname, url.port  # the port is parsed, and refused, when it is read
     except ValueError:
         return False
-    return bool(host) and (url.scheme == "https" or (url.scheme == "http" and _is_loopback(host or "")))
+    if not host or not (_HOST.fullmatch(host) or ":" in host):
+        return False
+    return url.scheme == "https" or (url.scheme == "http" and _is_loopback(host))
 
 
 def _is_loopback(host: str) -> bool:

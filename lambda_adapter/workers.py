@@ -215,6 +215,9 @@ class Workers(Executor):
         with self._changed:
             if self._is_over(task):
                 return False
-            heapq.heappush(self._parked, (self._clock() + delay_s, next(self._order), task))
+            entry = (self._clock() + delay_s, next(self._order), task)
+            heapq.heappush(self._parked, entry)
+            if self._parked[0] is entry:
+                self._watched = False  # whoever watches sleeps until a later time
             self._rouse()
             return True

@@ -219,18 +219,11 @@ def test_changed_credentials_in_the_environment_make_another_client(lease, monke
         "AWS_ENDPOINT_URL_LAMBDA",
         "AWS_ENDPOINT_URL",
         "AWS_CA_BUNDLE",
-        *(
-            pytest.param(
-                name, marks=pytest.mark.xfail(strict=True, reason="botocore reads it, the lease does not look at it")
-            )
-            for name in (
-                "AWS_DEFAULT_PROFILE",
-                "AWS_SECURITY_TOKEN",
-                "AWS_USE_FIPS_ENDPOINT",
-                "AWS_USE_DUALSTACK_ENDPOINT",
-                "HTTPS_PROXY",
-            )
-        ),
+        "AWS_DEFAULT_PROFILE",
+        "AWS_SECURITY_TOKEN",
+        "AWS_USE_FIPS_ENDPOINT",
+        "AWS_USE_DUALSTACK_ENDPOINT",
+        "HTTPS_PROXY",
     ],
 )
 def test_a_setting_that_decides_how_a_client_reaches_aws_makes_another_client(lease, monkeypatch, tmp_path, name):

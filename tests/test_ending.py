@@ -1,9 +1,7 @@
 """How a program ends with calls in flight: at once, on one Ctrl-C, without a trace left behind."""
 
 import asyncio
-import gc
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -62,12 +60,13 @@ WAITING = {
 FAULTS = {"read in flight": hang(), "backoff": untyped(503)}
 
 
-def start(program: str, endpoint_url: str) -> "subprocess.Popen[str]":
+def start(program: str, endpoint_url: str, *options: str, **environment: str) -> "subprocess.Popen[str]":
     code = HEAD + textwrap.dedent(program)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment.update((name, value) for name, value in os.environ.items() if not name.startswith("AWS_"))
+    options = options or ("-X", "dev", "-W", "error")
     return subprocess.Popen(
-        # All warnings are errors but one: on Python 3.8 botocore warns that its time is over.
-        [sys.executable, "-X", "dev", "-W", "error", "-W", "ignore::UserWarning", "-c", code, endpoint_url],
+        # What boto3 says of old Pythons is not ours to repair.
+        [sys.executable, *options, "-W", "ignore:Boto3 will no longer support Python", "-c", code, endpoint_url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -174,46 +173,47 @@ def test_close_answers_what_is_queued_and_lets_finish_what_is_in_flight() -> Non
         assert adapter.health.total_requests == 1
 
 
-def resident_bytes() -> int:
+ROUNDS = """
+import gc, os, resource
+
+def resident_bytes():
+    gc.collect()
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize()
+
+def left_behind():
+    return [thread.name for thread in threading.enumerate()], len(os.listdir("/proc/self/fd"))
+
+async def burst(used):
+    return await asyncio.gather(*(used.execute_async(request) for _ in range(1000)))
+
+def round_of_calls():
+    with LambdaAdapter(
+        "function", "us-east-1", "module", endpoint_url=sys.argv[1], aws_access_key_id="AKIDEXAMPLE",
+        aws_secret_access_key="secret", read_timeout=29,
+    ) as used:
+        assert all(response.success for response in asyncio.run(burst(used)))
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(10)
+
+for _ in range(3):
+    round_of_calls()
+memory, before = resident_bytes(), left_behind()
+for _ in range(17):
+    round_of_calls()
+assert left_behind() == before, (left_behind(), before)
+grown = resident_bytes() - memory
+assert grown < 4_000_000, grown
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="counts file descriptors in /proc")
 def test_rounds_of_calls_and_close_leave_nothing_behind() -> None:
     """20 rounds of 1,000 calls: threads, sockets and file descriptors as before, and memory within 4 MB."""
-    with FaultServer(answer({"success": True})) as server, adapter_for("http://127.0.0.1:1"):
-
-        def round_of_calls() -> None:
-            with adapter_for(server.endpoint_url, read_timeout=10) as adapter:
-
-                async def main() -> Any:
-                    return await asyncio.gather(*(adapter.execute_async(REQUEST) for _ in range(1000)))
-
-                assert all(response.success for response in asyncio.run(main()))
-                own = [t for t in threading.enumerate() if t.name.startswith("lambda_adapter-module")]
-            for thread in own:
-                thread.join(10)
-
-        def left_behind() -> Any:
-            gc.collect()
-            threads = [thread.name for thread in threading.enumerate() if "fault-server" not in thread.name]
-            return threads, len(os.listdir("/proc/self/fd"))
-
-        def settle() -> int:
-            """Wait until the server has noticed that its clients left; the memory then in use."""
-            pause, deadline = threading.Event(), time.monotonic() + 10
-            while server._open and time.monotonic() < deadline:
-                pause.wait(0.01)
-            server._requests.clear()
-            gc.collect()
-            return resident_bytes()
-
-        for _ in range(3):
-            round_of_calls()
-        memory, before = settle(), left_behind()
-        for _ in range(17):
-            round_of_calls()
-        assert settle() - memory < 4_000_000
-        assert left_behind() == before
+    with FaultServer(answer({"success": True})) as server:
+        # One arena: what glibc keeps for each of the 64 threads of a burst is not what is measured here.
+        process = start(ROUNDS, server.endpoint_url, "-W", "error", MALLOC_ARENA_MAX="1")
+        _, errors = process.communicate(timeout=300)
+        assert (process.returncode, errors) == (0, "")

@@ -189,7 +189,6 @@ def test_without_a_code_of_awss_the_status_decides(status, error_code, executed,
         ("RequestTooLargeException", 400, "payload_too_large"),
     ],
 )
-@pytest.mark.xfail(strict=True, reason="these codes are known by their usual HTTP status, not by their name")
 def test_a_stubbed_error_without_its_usual_status_is_known_by_its_code(code, status, error_code):
     assert from_exception(client_error(code, status)).error_code == error_code
 
@@ -210,12 +209,10 @@ def test_an_error_response_of_any_shape_is_read(response):
     assert from_error_response(response).error_code in ("service_error", "configuration_error")
 
 
-@pytest.mark.xfail(strict=True, reason="str.isdigit takes superscripts, int does not")
 def test_a_code_of_superscript_digits_is_read():
     assert from_error_response({"Error": {"Code": "\u00b2\u00b2\u00b2"}}).executed in ("no", "maybe")
 
 
-@pytest.mark.xfail(strict=True, reason="a number of three digits in the body's `code` is taken for the HTTP status")
 def test_a_number_in_the_body_of_a_gateways_error_is_not_taken_for_its_status():
     """A proxy's 502 with {"code": 123}: the function may have run."""
     failure = from_exception(client_error(123, 502))

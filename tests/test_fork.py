@@ -1,4 +1,4 @@
-"""gunicorn's pre-fork model: an adapter used before os.fork() works in the child, and answers stay with their process."""
+"""gunicorn's pre-fork model: an adapter used before os.fork() works in the child; answers stay in their process."""
 
 import asyncio
 import json

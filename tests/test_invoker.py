@@ -39,12 +39,12 @@ def answered(obj=None, *, status=200, length=True, error=None, body=None, header
     """What boto3's invoke returns."""
     data = json.dumps({"success": True} if obj is None else obj).encode() if body is None else body
     all_headers = {**({"content-length": str(len(data))} if length else {}), **(headers or {})}
-    metadata = {"RequestId": "aws-request-id", "HTTPStatusCode": status, "HTTPHeaders": all_headers}
+    metadata = {"RequestId": "0f4e0d1c-ab12", "HTTPStatusCode": status, "HTTPHeaders": all_headers}
     return {"StatusCode": status, "ResponseMetadata": metadata, "Payload": Body(data, error), **fields}
 
 
 def aws_error(code, status, headers=None):
-    metadata = {"RequestId": "aws-request-id", "HTTPStatusCode": status, "HTTPHeaders": headers or {}}
+    metadata = {"RequestId": "0f4e0d1c-ab12", "HTTPStatusCode": status, "HTTPHeaders": headers or {}}
     return ClientError({"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": metadata}, "Invoke")
 
 
@@ -100,7 +100,7 @@ def test_a_success_is_one_attempt_without_a_delay():
     assert (outcome.failure, outcome.executed, outcome.answer.message) == (None, "yes", "hi")
     assert (outcome.status_code, outcome.request_id, outcome.executed_version, outcome.function_error) == (
         200,
-        "aws-request-id",
+        "0f4e0d1c-ab12",
         "7",
         None,
     )
@@ -277,7 +277,6 @@ def test_an_answer_that_breaks_off_is_retried_only_if_the_function_may_run_twice
     assert (result.outcome.failure.error_code, result.outcome.executed) == (error_code, "maybe")
 
 
-@pytest.mark.xfail(strict=True, reason="an answer that breaks off, or is too large, loses what its head said")
 @pytest.mark.parametrize(
     "response",
     [{"error": ResponseStreamingError(error="reset")}, {"body": b"x" * (MAX_ANSWER_BYTES + 1)}],
@@ -286,7 +285,7 @@ def test_an_answer_that_breaks_off_is_retried_only_if_the_function_may_run_twice
 def test_the_head_of_an_answer_is_told_even_if_its_body_is_lost(response):
     """AWS's request id is what leads to the log of a call that may have run."""
     result, _ = run(Client(answered(**response)), max_retries=0)
-    assert (result.outcome.status_code, result.outcome.request_id) == (200, "aws-request-id")
+    assert (result.outcome.status_code, result.outcome.request_id) == (200, "0f4e0d1c-ab12")
 
 
 @pytest.mark.parametrize("kind", ["Unhandled", "Handled", "SomethingNew", ""])
@@ -295,7 +294,7 @@ def test_any_function_error_means_that_the_function_failed(kind):
     result, _ = run(Client(response))
     assert (result.attempts, result.outcome.executed) == (1, "yes")
     assert (result.outcome.failure.error_code, result.outcome.failure.cause) == ("function_error", "KeyError: 'city'")
-    assert result.outcome.function_error == (kind or "unknown")
+    assert result.outcome.function_error == (kind if kind in ("Unhandled", "Handled") else "unknown")
 
 
 def test_success_false_is_a_failure_with_an_answer():
@@ -309,7 +308,7 @@ def test_a_bad_answer_is_final_and_the_function_ran():
     result, _ = run(Client(answered([1])))
     assert (result.attempts, result.outcome.executed) == (1, "yes")
     assert result.outcome.failure.error_code == "invalid_response"
-    assert (result.outcome.status_code, result.outcome.request_id) == (200, "aws-request-id")
+    assert (result.outcome.status_code, result.outcome.request_id) == (200, "0f4e0d1c-ab12")
 
 
 def test_an_event_is_queued_and_nobody_knows_whether_it_ran():
@@ -338,4 +337,4 @@ def test_the_executed_version_is_told(version):
 
 def test_what_a_server_puts_into_names_is_shown_only_if_it_looks_like_one():
     result, _ = run(Client(answered(ExecutedVersion="<b>\n", FunctionError="https://host")))
-    assert (result.outcome.executed_version, result.outcome.function_error) == ("unknown", "unknown")
+    assert (result.outcome.executed_version, result.outcome.function_error) == (None, "unknown")

@@ -359,7 +359,6 @@ def test_the_same_object_twice_is_no_circle(make_request):
     assert data == [{"a": 1}, {"a": 1}]
 
 
-@pytest.mark.xfail(strict=True, reason="refused by json.dumps, which knows no path")
 @pytest.mark.parametrize("path", ["metadata.event_data", "user_id"])
 def test_an_integer_that_python_does_not_write_is_named(make_request, path):
     """CPython refuses to write integers of over 4,300 digits."""

@@ -183,21 +183,25 @@ def test_a_function_that_makes_no_steps_raises_to_its_caller(make_workers):
         make_workers().submit(broken)
 
 
-def test_a_call_that_is_over_keeps_nothing_alive(make_workers):
-    workers, gone = make_workers(1), threading.Event()
+def test_a_call_that_is_over_keeps_neither_its_payload_nor_its_answer_alive(make_workers):
+    workers, gone = make_workers(1), (threading.Event(), threading.Event())
 
-    class Payload:
+    class Held:
         pass
 
     def steps(payload):
-        return id(payload)
+        assert payload is not None
+        answer = Held()
+        weakref.finalize(answer, gone[1].set)
+        return answer
         yield
 
-    payload = Payload()
-    weakref.finalize(payload, gone.set)
+    payload = Held()
+    weakref.finalize(payload, gone[0].set)
     workers.submit(steps, payload).result(SOON_S)
     del payload
-    assert gone.wait(SOON_S)
+    assert gone[0].wait(5)  # less than an idle thread stays
+    assert gone[1].wait(5)
 
 
 # -- Waiting --------------------------------------------------------------------------------------
@@ -263,7 +267,6 @@ def test_a_thread_that_is_idle_watches_calls_that_wait(make_workers):
     assert [workers.submit(waiting, 0.02).result(SOON_S)[1] for _ in range(5)] == [True] * 5
 
 
-@pytest.mark.xfail(strict=True, reason="a thread that does not watch is woken in place of the one that does")
 def test_a_short_wait_is_not_held_up_by_longer_ones():
     """However many threads are idle, and whichever of them watches the longer wait."""
     for _ in range(30):
@@ -340,14 +343,19 @@ def test_a_call_that_is_cancelled_within_a_step_ends_after_it(make_workers):
     assert future.result(SOON_S) is False
 
 
-def test_cancelling_one_call_leaves_the_others_waiting(make_workers):
-    workers = make_workers(1)
-    futures = [workers.submit(waiting, delay_s) for delay_s in (FOREVER_S, 0.05, FOREVER_S, 0.03, 0.04)]
-    workers.submit(at_once, None).result(SOON_S)
-    futures[0].cancel()
-    assert futures[0].result(0)[1] is False
-    assert [futures[number].result(SOON_S)[1] for number in (1, 3, 4)] == [True] * 3
-    assert futures[2].running()
+def test_cancelling_one_call_leaves_the_others_waiting_for_their_own_times(make_workers):
+    now = [0.0]
+    workers = make_workers(1, clock=lambda: now[0])
+    delays = (100.0, 500.0, 200.0, 600.0, 550.0, 300.0)
+    waits = {delay_s: workers.submit(waiting, delay_s) for delay_s in delays}
+    workers.submit(at_once, None).result(SOON_S)  # the only thread is free again, so all of them wait
+    waits[100.0].cancel()
+    assert waits[100.0].result(0)[1] is False
+    for time_s, due in ((250.0, [200.0]), (520.0, [300.0, 500.0]), (1_000.0, [550.0, 600.0])):
+        now[0] = time_s
+        workers.submit(at_once, None).result(SOON_S)  # wakes the thread; what has waited goes first
+        assert [waits[delay_s].result(0)[1] for delay_s in due] == [True] * len(due)
+        assert all(waits[delay_s].running() for delay_s in delays if delay_s > time_s)
 
 
 def test_cancelling_twice_or_after_the_end_changes_nothing(make_workers):
@@ -444,7 +452,7 @@ def test_after_the_close_the_threads_go(make_workers):
     workers.submit(waiting, FOREVER_S)  # and one thread watches this
     workers.close()
     for thread in threads:
-        thread.join(SOON_S)
+        thread.join(5)  # less than an idle thread stays
         assert not thread.is_alive()
 
 
