@@ -142,7 +142,9 @@ CASES = {
     "lost within the answer": Case(fs.reset_mid_body(), "connection_lost", "maybe", 3, 1, status_code=200),
     "answer too short": Case(fs.short_body(), "connection_lost", "maybe", 3, 1, status_code=200),
     "timeout": Case(fs.hang(), "timeout", "maybe", 3, 1, settings={"read_timeout": 0.05}),
-    "timeout within the answer": Case(fs.stall_body(), "timeout", "maybe", 3, 1, 200, {"read_timeout": 0.05}),
+    "timeout within the answer": Case(
+        fs.stall_body(), "timeout", "maybe", 3, 1, status_code=200, settings={"read_timeout": 0.05}
+    ),
     "not found": Case(aws("ResourceNotFoundException", 404), "not_found", "no", status_code=404),
     "access denied": Case(aws("AccessDeniedException", 403), "access_denied", "no", status_code=403),
     "token expired": Case(aws("ExpiredTokenException", 403), "access_denied", "no", status_code=403),

@@ -79,6 +79,7 @@ def tls(request: pytest.FixtureRequest, tmp_path: Any, monkeypatch: pytest.Monke
     yield {"tls": context}
 
 
+@pytest.mark.slow
 def test_no_answer_reaches_the_other_process(tls: Dict[str, Any]) -> None:
     """20 forks, with connections in the pool, and both processes calling at once."""
     with FaultServer(echo, **tls) as server, adapter_for(server.endpoint_url, read_timeout=5) as adapter:
@@ -89,6 +90,7 @@ def test_no_answer_reaches_the_other_process(tls: Dict[str, Any]) -> None:
             collect()
 
 
+@pytest.mark.slow
 def test_a_fork_amid_calls_in_flight_leaves_the_child_working() -> None:
     """Other threads call without a pause while this one forks, so that locks are held now and then."""
     stop = threading.Event()
