@@ -15,7 +15,9 @@ from fault_server import FaultServer, answer, hang, untyped
 from test_fault_matrix import REQUEST, adapter_for
 
 HEAD = """
-import asyncio, sys, threading
+import asyncio, signal, sys, threading
+# A shell's background jobs, and so this program, may inherit that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from lambda_adapter import ExecuteRequest, LambdaAdapter
 request = ExecuteRequest("weather", ["Oslo"], "u", "e", "c", "session", "discord")
 adapter = LambdaAdapter(
