@@ -7,6 +7,8 @@ retried only for an idempotent function.
 
 import asyncio
 import contextlib
+import threading
+import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 import attrs
@@ -27,6 +29,7 @@ from fault_server import (
     garbage,
     hang,
     huge_header,
+    idle_close,
     many_headers,
     raw,
     redirect,
@@ -258,6 +261,20 @@ def test_a_transient_fault_followed_by_an_answer_is_a_success(fault: Fault) -> N
         response = call_sync(adapter)
         assert (response.success, response.message, response.invocation.attempts) == (True, "fine", 2)  # type: ignore[union-attr]
         assert adapter.health.total_failures == 0
+
+
+def test_a_connection_that_was_closed_while_idle_is_no_failure() -> None:
+    """Nothing had been sent on it, so that not even a function that must not run twice is at risk."""
+    settings: Dict[str, Any] = {"read_timeout": 10.0, "max_retries": 0, "idempotent": False}
+    with FaultServer([idle_close(GOOD), answer(GOOD)]) as server, adapter_for(
+        server.endpoint_url, **settings
+    ) as adapter:
+        assert call_sync(adapter).success
+        pause, deadline = threading.Event(), time.monotonic() + 10
+        while server._open and time.monotonic() < deadline:
+            pause.wait(0.005)
+        assert call_sync(adapter).success
+        assert (server.connections, len(server.requests)) == (2, 2)
 
 
 UNREACHED: List[Tuple[str, Callable[[], Any]]] = [("refused", refused_port), ("connect timeout", silent_port)]

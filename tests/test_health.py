@@ -1,5 +1,6 @@
 """Health counts every outcome exactly once, from any number of threads."""
 
+import random
 import re
 import threading
 
@@ -149,3 +150,41 @@ def test_after_a_fork_a_held_lock_does_not_matter_and_the_counters_stay():
 
 def test_the_public_snapshot_is_the_packages_health():
     assert isinstance(tracker().health, Health)
+
+
+def test_snapshots_are_consistent_while_64_threads_record():
+    """10,000 snapshots amid random outcomes: successes and failures add up, and so does what is consecutive."""
+    tracked = HealthTracker(unhealthy_threshold=3)
+    start, stop = threading.Barrier(65), threading.Event()
+    counted = []
+
+    def record(seed):
+        outcomes = random.Random(seed)
+        successes = failures = 0
+        start.wait(10)
+        while not stop.is_set():
+            success = outcomes.random() < 0.5
+            tracked.record(success)
+            successes, failures = successes + success, failures + (not success)
+        counted.append((successes, failures))
+
+    threads = [threading.Thread(target=record, args=[seed]) for seed in range(64)]
+    for thread in threads:
+        thread.start()
+    start.wait(10)
+    try:
+        for _ in range(10_000):
+            seen = tracked.health
+            assert 0 <= seen.consecutive_failures <= seen.total_failures <= seen.total_requests
+            assert seen.is_healthy == (seen.consecutive_failures < 3)
+            assert seen.error_rate == (
+                round(seen.total_failures / seen.total_requests, 4) if seen.total_requests else 0
+            )
+            assert (seen.last_failure is None) == (seen.total_failures == 0)
+            assert (seen.last_success is None) == (seen.total_requests == seen.total_failures)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+    successes, failures = (sum(column) for column in zip(*counted))
+    assert (tracked.health.total_requests, tracked.health.total_failures) == (successes + failures, failures)
