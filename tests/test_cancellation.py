@@ -124,6 +124,7 @@ def test_a_timeout_around_a_call_is_a_cancellation() -> None:
         assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 def test_backoff_holds_no_place() -> None:
     """40 calls on 4 places that each fail once and wait 0.5 s: a wait that held its place would take 5 s."""
     requests = itertools.count(1)

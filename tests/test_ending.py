@@ -87,6 +87,7 @@ def wait_for_request(server: FaultServer, program: "subprocess.Popen[str]") -> N
     pause.wait(0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("program", LEFT_BEHIND)
 def test_the_interpreter_ends_within_a_second_of_its_main_thread(program: str, fault: str) -> None:
@@ -99,6 +100,7 @@ def test_the_interpreter_ends_within_a_second_of_its_main_thread(program: str, f
         assert (process.returncode, errors) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("program", WAITING)
 def test_one_interrupt_ends_the_program_within_two_seconds(program: str, fault: str) -> None:
@@ -113,6 +115,7 @@ def test_one_interrupt_ends_the_program_within_two_seconds(program: str, fault: 
         assert process.returncode in (-signal.SIGINT, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_close_from_another_thread_wakes_a_backoff(how: str) -> None:
     waits: Dict[str, Any] = {"initial_retry_delay": 30, "jitter": 0.0}

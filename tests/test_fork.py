@@ -112,6 +112,7 @@ def test_a_fork_amid_calls_in_flight_leaves_the_child_working() -> None:
                 thread.join()
 
 
+@pytest.mark.slow
 def test_locks_held_at_the_fork_do_not_hang_the_child() -> None:
     """Every lock of the adapter is taken at the moment of the fork; the child must not wait for any of them."""
     with FaultServer(echo) as server, adapter_for(server.endpoint_url, read_timeout=5) as adapter:
