@@ -21,6 +21,9 @@ Steps = Generator[float, bool, T]
 #: How long a thread stays for the next call: bursts come close together, and idle threads cost memory.
 _IDLE_S = 10.0
 
+#: What every wait between attempts is multiplied by. lambda_adapter.testing makes it 0.0, so that no bot's tests wait.
+wait_scale = 1.0
+
 if TYPE_CHECKING:
     _Future = Future[Any]
 else:
@@ -97,7 +100,7 @@ class Workers(Executor):
 
     def wait(self, delay_s: float) -> bool:
         """Sleep in the caller's thread; False when ``close`` has ended the sleep."""
-        return not self._closing.wait(delay_s)
+        return not self._closing.wait(delay_s * wait_scale)
 
     def submit(self, fn: Callable[..., Steps[Any]], *args: Any, **kwargs: Any) -> "Future[Any]":  # type: ignore[override]
         """Begin the steps that ``fn`` returns, in the caller's context, as soon as a thread is free."""
@@ -215,7 +218,7 @@ class Workers(Executor):
         with self._changed:
             if self._is_over(task):
                 return False
-            entry = (self._clock() + delay_s, next(self._order), task)
+            entry = (self._clock() + delay_s * wait_scale, next(self._order), task)
             heapq.heappush(self._parked, entry)
             if self._parked[0] is entry:
                 self._watched = False  # whoever watches sleeps until a later time
