@@ -1,8 +1,29 @@
 """Run a chat bot's modules on AWS Lambda: a request goes in, one response comes out, whatever breaks on the way."""
 
-from .adapter import LambdaAdapter
-from .health import Health
-from .local import LocalLambda
-from .messages import ExecuteRequest, ExecuteResponse, Invocation
+import importlib
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from .adapter import LambdaAdapter
+    from .health import Health
+    from .local import LocalLambda
+    from .messages import ExecuteRequest, ExecuteResponse, Invocation
+
+#: Where each public name is at home. It is fetched when it is first asked for: importing the package costs next to
+#: nothing, so that pytest can load its plugin, and a command line its parser, for free.
+_HOMES = {
+    "ExecuteRequest": "messages",
+    "ExecuteResponse": "messages",
+    "Health": "health",
+    "Invocation": "messages",
+    "LambdaAdapter": "adapter",
+    "LocalLambda": "local",
+}
 __all__ = ["ExecuteRequest", "ExecuteResponse", "Health", "Invocation", "LambdaAdapter", "LocalLambda"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    return value

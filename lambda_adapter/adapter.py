@@ -1,6 +1,5 @@
 """LambdaAdapter: the one object that users hold."""
 
-import asyncio
 import logging
 import os
 import weakref
@@ -203,6 +202,8 @@ class LambdaAdapter:
         The request is encoded before control is first given up. Cancelling it stops further attempts; one that is in
         flight finishes in its thread.
         """
+        import asyncio  # here, so that a script that only calls execute does not take its time
+
         call = self._prepare(request)
         if isinstance(call, Failure):
             return self._refuse(call)

@@ -116,9 +116,9 @@ def _parse(body: Union[bytes, str]) -> Any:
     try:
         # json.loads itself would let halves of surrogate pairs through.
         text = body.decode(json.detect_encoding(body)) if isinstance(body, bytes) else body
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value = _json.decode(text)
         _check_depth(value)
-        if "\\u" in text:
+        if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise InvalidAnswerError("the answer is nested too deep") from None
@@ -135,7 +135,8 @@ def _check_depth(value: Any, depth: int = 0) -> None:
         if depth == MAX_DEPTH:
             raise RecursionError
         for item in value.values() if isinstance(value, dict) else value:
-            _check_depth(item, depth + 1)
+            if type(item) is dict or type(item) is list:
+                _check_depth(item, depth + 1)
 
 
 def _refuse_constant(_name: str) -> None:
@@ -147,6 +148,11 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError
     return number
+
+
+_json = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+#: An escape that is half of a pair, or a half alone.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _unwrap(answer: Any) -> Any:

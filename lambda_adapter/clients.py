@@ -60,43 +60,41 @@ class ClientSettings:
 
 
 class _SharedClient:
-    """A client and its session; closed when the last adapter, or the last call in flight, lets go of it."""
+    """A client, closed when the last adapter, or the last call in flight, lets go of it."""
 
-    def __init__(self, client: Any, session: Any) -> None:
+    def __init__(self, client: Any) -> None:
         self.client = client
-        self._session = session
         weakref.finalize(self, client.close).atexit = False
 
 
 class _Registry:
-    """This process's clients and sessions, by keys that hold no readable secret."""
+    """This process's clients, by keys that hold no readable secret, and the session that they were made from."""
 
     def __init__(self) -> None:
         # Reentrant: the garbage collector may run a finalizer, and with it our code, at any point within the lock.
         self._lock = threading.RLock()
         self._clients: weakref.WeakValueDictionary[Tuple[str, ...], _SharedClient] = weakref.WeakValueDictionary()
-        self._sessions: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+        # A session costs 50 to 100 ms, so it stays for adapters to come when the last one has gone.
+        self._session: Tuple[str, Any] = ("", None)
 
     def client(self, key: Tuple[str, ...], settings: ClientSettings) -> _SharedClient:
         with self._lock:
             shared = self._clients.get(key)
             if shared is None:
                 # Sessions are not safe to make clients from in several threads: one at a time, under this lock.
-                session = self._session(key[1])
-                shared = _SharedClient(_make_client(session, settings), session)
-                self._clients[key] = shared
+                shared = self._clients[key] = _SharedClient(_make_client(self._session_in(key[1]), settings))
             return shared
 
-    def _session(self, environment: str) -> Any:
-        session = self._sessions.get(environment)
-        if session is None:
+    def _session_in(self, environment: str) -> Any:
+        """A session that has read this environment."""
+        if self._session[0] != environment:
             import boto3  # here, so that importing this package does not take boto3's time
 
-            session = self._sessions[environment] = boto3.session.Session()
-        return session
+            self._session = (environment, boto3.session.Session())
+        return self._session[1]
 
     def held(self) -> List[Any]:
-        return [*self._clients.values(), *self._sessions.values()]
+        return [*self._clients.values(), self._session]
 
 
 _registry = _Registry()
@@ -119,19 +117,19 @@ class ClientLease:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._settings_digest = _digest(attrs.astuple(settings))
-        self._held: Optional[Tuple[Any, Tuple[str, ...], _SharedClient]] = None
+        self._held: Optional[Tuple[_Registry, bool, _SharedClient]] = None
 
     def get(self) -> _SharedClient:
-        """The shared client; another one when the credentials, a moto mock or the process have changed.
+        """The shared client; another one when the process has forked, or a moto mock has begun or ended.
 
         Keep the returned object for as long as its ``client`` is in use.
         """
-        registry, key = _registry, (self._settings_digest, _environment_digest())
+        registry, mocked = _registry, _moto_is_active()
         held = self._held
-        if held is not None and held[0] is registry and held[1] == key:
+        if held is not None and held[0] is registry and held[1] is mocked:
             return held[2]
-        shared = registry.client(key, self._settings)
-        self._held = (registry, key, shared)
+        shared = registry.client((self._settings_digest, _environment_digest()), self._settings)
+        self._held = (registry, mocked, shared)
         return shared
 
     def release(self) -> None:
@@ -155,6 +153,8 @@ def _moto_is_active() -> bool:
 
 
 def _make_client(session: Any, settings: ClientSettings) -> Any:
+    import boto3
+    import botocore
     from botocore.config import Config
 
     client = session.client(
@@ -174,6 +174,11 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
             tcp_keepalive=True,
             # Arguments come from validated parameters; checking them again costs 70 µs a call.
             parameter_validation=False,
+            # botocore would put its own together twice for each request.
+            user_agent=(
+                f"lambda-adapter Boto3/{boto3.__version__} Botocore/{botocore.__version__} "
+                f"Python/{sys.version.split()[0]}"
+            ),
         ),
     )
     client.meta.events.register("before-parse.lambda.Invoke", _blank_unreadable_error)

@@ -1,7 +1,7 @@
 """How an attempt and a whole call ended, and the response and the log line that say so."""
 
 import logging
-from typing import Optional
+from typing import Any, Optional
 
 import attrs
 
@@ -35,14 +35,10 @@ class Result:
     duration_s: float = 0.0
 
 
-def failed(failure: Failure) -> Outcome:
-    """The outcome of an attempt, or a call, without an answer."""
-    return Outcome(
-        executed=failure.executed,
-        failure=failure,
-        status_code=failure.status_code,
-        request_id=failure.request_id,
-    )
+def failed(failure: Failure, **head: Any) -> Outcome:
+    """The outcome of an attempt, or a call, without an answer. ``head`` is what its HTTP head said nevertheless."""
+    known = {"status_code": failure.status_code, "request_id": failure.request_id, **head}
+    return Outcome(executed=failure.executed, failure=failure, **known)
 
 
 def to_response(result: Result, function_name: str) -> ExecuteResponse:

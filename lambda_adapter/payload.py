@@ -2,11 +2,11 @@
 
 import json
 import math
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import attrs
 import cattrs
-from cattrs.gen import make_dict_unstructure_fn, override
+from cattrs.fns import identity
 
 from .messages import Id
 from .redaction import class_name, json_kind, shown
@@ -94,11 +94,10 @@ class LambdaPayload:
 
 
 _converter = cattrs.Converter()
-# event_data is JSON already; without this cattrs would walk and copy all of it.
-_converter.register_unstructure_hook(
-    Trigger,
-    make_dict_unstructure_fn(Trigger, _converter, event_data=override(unstruct_hook=lambda data: data)),
-)
+# What is none of the classes above is JSON already. cattrs would look up the type of each value, and copy event_data.
+_converter.register_unstructure_hook_func(lambda kind: not attrs.has(kind), identity)
+
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @attrs.frozen
@@ -118,7 +117,7 @@ def encode_request(request: Any, timestamp: Callable[[], str] = utc_timestamp) -
     """
     try:
         payload = _map_request(request, timestamp())
-        text = json.dumps(_converter.unstructure(payload), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _json.encode(_converter.unstructure(payload))
         return EncodedRequest(text.encode(), shown(payload.request_id, 128), _scopes(request))
     except InvalidRequestError as exc:
         raise InvalidRequestError(shown(exc, 300)) from None
@@ -186,7 +185,7 @@ def _strings(value: Any, path: str) -> List[str]:
     for index, item in enumerate(items):
         if not isinstance(item, str):
             raise InvalidRequestError(f"{path}[{index}] must be a string, not {json_kind(item)}")
-        _check_text(item, f"{path}[{index}]")
+        _check_text(item, (path, index))
     return [str.__str__(item) for item in items]
 
 
@@ -212,39 +211,64 @@ def _said(section: Mapping[str, Any], key: str, default: Any) -> Any:
     return default if value is None else value
 
 
-def _check_json(value: Any, path: str, depth: int = 0) -> None:
-    """Raise InvalidRequestError, with the path, for what strict JSON cannot hold."""
-    if value is None or isinstance(value, (str, int, float)):
-        _check_scalar(value, path)
+#: Where a value stands: a name of the request's, or what holds the value and its key or index there.
+Place = Union[str, Tuple[Any, Union[str, int]]]
+
+
+def _check_json(value: Any, place: Place, depth: int = 0) -> None:
+    """Raise InvalidRequestError, with the path, for what strict JSON cannot hold.
+
+    A payload may have megabytes of small values: a path is put together for a wrong one only, and a value that is
+    plainly right costs no call.
+    """
+    if not isinstance(value, (dict, list, tuple)):
+        _check_scalar(value, place)
     elif depth == MAX_DEPTH:
         # A circular structure is one without an end, so this names it as well.
-        raise InvalidRequestError(f"{path[:100]}… contains itself, or is nested over {MAX_DEPTH} levels deep")
+        raise InvalidRequestError(f"{_path(place)[:100]}… contains itself, or is nested over {MAX_DEPTH} levels deep")
     elif isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str):
-                raise InvalidRequestError(f"{path} has a key of type {json_kind(key)}; JSON's keys are strings")
-            _check_text(key, f"a key of {path}")
-            _check_json(item, f"{path}.{shown(key, 40)}", depth + 1)
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            _check_json(item, f"{path}[{index}]", depth + 1)
+            if not (type(key) is str and key.isascii()):
+                _check_key(key, place)
+            if not (item.isascii() if type(item) is str else item is None):
+                _check_json(item, (place, key), depth + 1)
     else:
-        raise InvalidRequestError(f"{path} must be JSON, not {json_kind(value)}")
+        for index, item in enumerate(value):
+            if not (item.isascii() if type(item) is str else item is None):
+                _check_json(item, (place, index), depth + 1)
 
 
-def _check_scalar(value: Any, path: str) -> None:
+def _path(place: Place) -> str:
+    """``metadata.user.roles[2]``"""
+    if isinstance(place, str):
+        return place
+    holder, key = place
+    return f"{_path(holder)}[{key}]" if isinstance(key, int) else f"{_path(holder)}.{shown(key, 40)}"
+
+
+def _check_key(key: Any, place: Place) -> None:
+    if not isinstance(key, str):
+        raise InvalidRequestError(f"{_path(place)} has a key of type {json_kind(key)}; JSON's keys are strings")
+    _check_text(key, f"a key of {_path(place)}")
+
+
+def _check_scalar(value: Any, place: Place) -> None:
     if isinstance(value, str):
-        _check_text(value, path)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise InvalidRequestError(f"{path} must be a finite number")
-    elif isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
-        raise InvalidRequestError(f"{path} must be an integer of up to {MAX_INTEGER_BITS} bits")
+        _check_text(value, place)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidRequestError(f"{_path(place)} must be a finite number")
+    elif isinstance(value, int):
+        if value.bit_length() > MAX_INTEGER_BITS:
+            raise InvalidRequestError(f"{_path(place)} must be an integer of up to {MAX_INTEGER_BITS} bits")
+    elif value is not None:
+        raise InvalidRequestError(f"{_path(place)} must be JSON, not {json_kind(value)}")
 
 
-def _check_text(text: str, path: str) -> None:
+def _check_text(text: str, place: Place) -> None:
     if text.isascii():
         return
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidRequestError(f"{path} holds half a surrogate pair, which is no text") from None
+        raise InvalidRequestError(f"{_path(place)} holds half a surrogate pair, which is no text") from None

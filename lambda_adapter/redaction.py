@@ -5,7 +5,6 @@ import re
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*")
 _NAME = re.compile(r"[A-Za-z0-9_.$-]{1,80}", re.ASCII)
 
-
 #: Keys, tokens, signatures and ids: long, without a space, and with a digit in them, which words do not have.
 _KEY_LIKE = re.compile(r"(?=[A-Za-z+/=_-]*[0-9])[A-Za-z0-9+/=_-]{16,}")
 
@@ -19,7 +18,8 @@ def shown(text: object, max_chars: int = 200) -> str:
     """``text`` on one line, without URLs, control characters and terminal escapes, cut to ``max_chars``."""
     # Cut first: the text may have megabytes, and a URL cut in two is still recognised by its scheme.
     line = _URL.sub("<url>", str(text)[: max_chars + 1])
-    line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+    if not line.isprintable():
+        line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
     return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
 
 

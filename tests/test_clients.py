@@ -174,7 +174,7 @@ def test_neither_the_settings_repr_nor_a_key_of_the_registry_holds_a_secret(leas
     settings = attrs.evolve(SETTINGS, session_token="hunter2-token")
     shared = lease(settings).get()
     registry = clients._registry
-    keys = repr([*registry._clients.keys(), *registry._sessions.keys()])
+    keys = repr([*registry._clients.keys(), registry._session[0]])
     assert shared in registry._clients.values()
     for secret in ("hunter2", "AKIAOFTHISFILE"):
         assert secret not in repr(settings)
@@ -187,7 +187,7 @@ def test_a_secret_of_the_environment_is_in_no_key(lease, monkeypatch):
     shared = lease(NO_CREDENTIALS).get()
     registry = clients._registry
     assert shared in registry._clients.values()
-    assert "hunter2" not in repr([*registry._clients.keys(), *registry._sessions.keys()])
+    assert "hunter2" not in repr([*registry._clients.keys(), registry._session[0]])
 
 
 # -- The environment ------------------------------------------------------------------------------
@@ -197,16 +197,16 @@ def key_of(shared):
     return shared.client._request_signer._credentials.access_key
 
 
-def test_changed_credentials_in_the_environment_make_another_client(lease, monkeypatch):
-    held = lease(NO_CREDENTIALS)
+def test_changed_credentials_in_the_environment_make_another_client_for_later_leases(lease, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAONE")
-    one = held.get()
+    one, held = lease(NO_CREDENTIALS), lease(NO_CREDENTIALS)
+    assert one.get() is held.get()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATWO")
-    two = held.get()
-    assert (key_of(one), key_of(two)) == ("AKIAONE", "AKIATWO")
+    two = lease(NO_CREDENTIALS)
+    assert (key_of(two.get()), key_of(held.get())) == ("AKIATWO", "AKIAONE")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAONE")
-    assert key_of(held.get()) == "AKIAONE"
+    assert lease(NO_CREDENTIALS).get() is one.get()
 
 
 @pytest.mark.parametrize(
@@ -231,8 +231,7 @@ def test_a_setting_that_decides_how_a_client_reaches_aws_makes_another_client(le
     config.write_text("[profile there]\nregion = eu-west-1\n")
     if name == "AWS_DEFAULT_PROFILE":
         monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    held = lease(NO_CREDENTIALS)
-    before = held.get()
+    before = lease(NO_CREDENTIALS).get()
     value = {
         "AWS_ENDPOINT_URL": "https://host.example",
         "AWS_ENDPOINT_URL_LAMBDA": "https://host.example",
@@ -242,14 +241,13 @@ def test_a_setting_that_decides_how_a_client_reaches_aws_makes_another_client(le
         "AWS_USE_DUALSTACK_ENDPOINT": "true",
     }.get(name, str(config))
     monkeypatch.setenv(name, value)
-    assert held.get().client is not before.client
+    assert lease(NO_CREDENTIALS).get().client is not before.client
 
 
 def test_a_change_that_concerns_nobody_makes_no_other_client(lease, monkeypatch):
-    held = lease()
-    before = held.get()
+    before = lease().get()
     monkeypatch.setenv("SOME_SETTING", "5")
-    assert held.get() is before
+    assert lease().get() is before
 
 
 # -- moto -----------------------------------------------------------------------------------------

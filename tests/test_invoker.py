@@ -118,7 +118,7 @@ def test_attempts_are_one_and_the_retries(max_retries):
 def test_the_same_arguments_go_out_in_every_attempt():
     client = Client(THROTTLED)
     run(client)
-    expected = {"FunctionName": "function", "InvocationType": "RequestResponse", "Payload": PAYLOAD}
+    expected = {"FunctionName": "function", "Payload": PAYLOAD}
     assert client.calls == [expected] * 4
 
 
