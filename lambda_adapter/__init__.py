@@ -5,21 +5,39 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adapter import LambdaAdapter
+    from .circuit import CircuitBreaker
+    from .errors import LambdaAdapterError
     from .health import Health
     from .local import LocalLambda
-    from .messages import ExecuteRequest, ExecuteResponse, Invocation
+    from .messages import Attempt, ExecuteRequest, ExecuteResponse, Invocation, Report
+
+__all__ = [
+    "Attempt",
+    "CircuitBreaker",
+    "ExecuteRequest",
+    "ExecuteResponse",
+    "Health",
+    "Invocation",
+    "LambdaAdapter",
+    "LambdaAdapterError",
+    "LocalLambda",
+    "Report",
+]
 
 #: Where each public name is at home. It is fetched when it is first asked for: importing the package costs next to
 #: nothing, so that pytest can load its plugin, and a command line its parser, for free.
 _HOMES = {
+    "Attempt": "messages",
+    "CircuitBreaker": "circuit",
     "ExecuteRequest": "messages",
     "ExecuteResponse": "messages",
     "Health": "health",
     "Invocation": "messages",
     "LambdaAdapter": "adapter",
+    "LambdaAdapterError": "errors",
     "LocalLambda": "local",
+    "Report": "messages",
 }
-__all__ = ["ExecuteRequest", "ExecuteResponse", "Health", "Invocation", "LambdaAdapter", "LocalLambda"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,3 +45,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     return value
+
+
+def __dir__() -> "list[str]":
+    return sorted([*globals(), *__all__])

@@ -1,22 +1,34 @@
 """LambdaAdapter: the one object that users hold."""
 
+import functools
 import logging
+import math
 import os
+import time
 import weakref
-from typing import Any, Dict, FrozenSet, Iterable, List, Optional, Union
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple, TypeVar, Union
 
 import attrs
+from attrs.validators import optional
 
 from . import clients, failures, validation
+from .arguments import CHECK, Deadline, InvokeArguments
 from .backoff import Backoff
+from .circuit import Circuit, CircuitBreaker
 from .clients import ClientLease, ClientSettings
 from .failures import Failure
 from .health import Health, HealthTracker
 from .invoker import Invoker
-from .messages import ExecuteResponse
+from .messages import Attempt, ExecuteResponse
 from .outcomes import Result, failed, log_result, to_response
-from .payload import EncodedRequest, InvalidRequestError, encode_request
-from .workers import Steps, Workers, drive
+from .payload import EncodedRequest, UnfitRequestError, encode_request
+from .reporter import AttemptReporter
+from .workers import QueueFullError, Steps, Workers, drive
+
+R = TypeVar("R")
+F = TypeVar("F")
 
 logger = logging.getLogger("lambda_adapter")
 logger.addHandler(logging.NullHandler())
@@ -66,11 +78,23 @@ class LambdaAdapter:
         aws_session_token: With the other two, for temporary credentials.
         endpoint_url: Another Invoke endpoint: https, or http on loopback.
         client: A ready boto3 Lambda client, used as it is; its owner keeps it, its retries and its forks.
+        qualifier: A version or alias of the function.
         idempotent: The function may safely run twice. False: a failure that leaves open whether it ran is final.
         jitter: The share of each delay that is random, 0.0 to 1.0.
-        max_concurrency: Invocations in flight at once through ``execute_async``, 1 to 1,024.
+        total_timeout: Seconds for a call's queueing, attempts and waits, over 0 and up to 86,400. Nothing begins after
+            it; an attempt that is in flight then still finishes.
+        max_concurrency: Invocations in flight at once through ``execute_async`` and ``execute_many``, 1 to 1,024.
+        max_pending: Further calls that may wait for a place, from 0; one more is refused as ``overloaded``. None: any
+            number.
         enforce_scopes: Refuse requests that lack one of ``required_scopes``.
+        isolate_communities: Send ``community_id`` as TenantId, so that AWS keeps communities' environments apart; the
+            function must have been created with tenant isolation.
+        send_client_context: Send request_id, attempt and deadline_ms in the client context's ``custom``.
+        log_tail: Ask for the end of the function's log: ``invocation.log_tail`` and ``invocation.report``.
         unhealthy_threshold: Consecutive failures that make the adapter unhealthy, from 1.
+        circuit_breaker: When to leave a function that is down alone, and when to try it again.
+        on_attempt: Called with an Attempt after each attempt, in the thread that made it. What it raises is logged
+            once and changes nothing.
 
     Raises:
         ValueError: A parameter is not as said above; the message names it.
@@ -99,19 +123,37 @@ class LambdaAdapter:
     )
     endpoint_url: Optional[str] = attrs.field(default=None, validator=validation.endpoint_url, repr=False, kw_only=True)
     client: Any = attrs.field(default=None, repr=False, kw_only=True)
+    qualifier: Optional[str] = attrs.field(default=None, validator=validation.qualifier, kw_only=True)
     idempotent: bool = attrs.field(default=True, validator=validation.flag, kw_only=True)
     jitter: float = attrs.field(default=1.0, validator=validation.number(most=1, positive=False), kw_only=True)
+    total_timeout: Optional[float] = attrs.field(
+        default=None, validator=optional(validation.number(most=validation.MAX_TOTAL_TIMEOUT_S)), kw_only=True
+    )
     max_concurrency: int = attrs.field(
         default=64, validator=validation.integer(least=1, most=validation.MAX_CONCURRENCY), kw_only=True
     )
+    max_pending: Optional[int] = attrs.field(
+        default=None, validator=optional(validation.integer(least=0)), kw_only=True
+    )
     enforce_scopes: bool = attrs.field(default=True, validator=validation.flag, kw_only=True)
+    isolate_communities: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
+    send_client_context: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
+    log_tail: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
     unhealthy_threshold: int = attrs.field(default=3, validator=validation.integer(least=1), kw_only=True)
+    circuit_breaker: Optional[CircuitBreaker] = attrs.field(
+        default=None, validator=validation.instance_or_none(CircuitBreaker), kw_only=True
+    )
+    on_attempt: Optional[Callable[[Attempt], Any]] = attrs.field(
+        default=None, validator=validation.callable_or_none, repr=False, kw_only=True
+    )
 
     #: The name that is invoked: prefix and identifier in one.
     function_name: str = attrs.field(init=False)
     _required: FrozenSet[str] = attrs.field(init=False, repr=False)
     _health: HealthTracker = attrs.field(init=False, repr=False)
+    _circuit: Circuit = attrs.field(init=False, repr=False)
     _lease: Union[ClientLease, _Given] = attrs.field(init=False, repr=False)
+    _arguments: InvokeArguments = attrs.field(init=False, repr=False)
     _invoker: Invoker = attrs.field(init=False, repr=False)
     _workers: Workers = attrs.field(init=False, repr=False)
 
@@ -119,26 +161,33 @@ class LambdaAdapter:
         validation.complete_credentials(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
         validation.own_client(self.client, self.aws_access_key_id, self.endpoint_url)
         function_name = validation.function_name(self.function_identifier, self.function_prefix, self.region)
-        lease = self._lease_client()
-        invoker = Invoker(
-            function_name,
-            self.invocation_type,
-            lease.get,
-            Backoff(self.initial_retry_delay, self.max_retry_delay, self.jitter),
-            self.max_retries,
-            self.idempotent,
+        validation.one_qualifier(self.function_identifier, self.qualifier)
+        validation.synchronous(
+            self.invocation_type, log_tail=self.log_tail, send_client_context=self.send_client_context
         )
-        workers = Workers(f"lambda_adapter-{self.module_name}", self.max_concurrency)
+        lease = self._lease_client()
+        if self.isolate_communities:
+            validation.knows_tenants(lease.get().client)
+        arguments = InvokeArguments(
+            function_name,
+            invocation_type=self.invocation_type,
+            qualifier=self.qualifier,
+            isolate_communities=self.isolate_communities,
+            send_client_context=self.send_client_context,
+            log_tail=self.log_tail,
+        )
         # The class is frozen for its users; these are its own.
         for name, value in (
             ("function_name", function_name),
             ("_required", frozenset(self.required_scopes)),
             ("_health", HealthTracker(self.unhealthy_threshold)),
+            ("_circuit", Circuit(self.circuit_breaker)),
             ("_lease", lease),
-            ("_invoker", invoker),
-            ("_workers", workers),
+            ("_arguments", arguments),
+            ("_workers", Workers(f"lambda_adapter-{self.module_name}", self.max_concurrency, self.max_pending)),
         ):
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "_invoker", self._make_invoker(arguments, self.on_attempt))
         _live.add(self)
         logger.info(
             "Initialised module=%s function=%s region=%s type=%s retries=%d",
@@ -167,6 +216,16 @@ class LambdaAdapter:
         lease.get()
         return lease
 
+    def _make_invoker(self, arguments: InvokeArguments, on_attempt: Optional[Callable[[Attempt], Any]]) -> Invoker:
+        return Invoker(
+            arguments,
+            self._lease.get,
+            Backoff(self.initial_retry_delay, self.max_retry_delay, self.jitter),
+            self.max_retries,
+            self.idempotent,
+            AttemptReporter(on_attempt, self.module_name, arguments.function_name),
+        )
+
     @property
     def MODULE_NAME(self) -> str:
         """``module_name``, under WaddleBot's name for it."""
@@ -194,7 +253,7 @@ class LambdaAdapter:
         call = self._prepare(request)
         if isinstance(call, Failure):
             return self._refuse(call)
-        return drive(self._steps(call), self._workers.wait)
+        return drive(self._steps(call, self._deadline()), self._workers.wait)
 
     async def execute_async(self, request: Any) -> ExecuteResponse:
         """``execute`` for the caller's event loop: the blocking call runs in this adapter's own daemon threads.
@@ -204,22 +263,88 @@ class LambdaAdapter:
         """
         import asyncio  # here, so that a script that only calls execute does not take its time
 
+        loop, deadline = asyncio.get_running_loop(), self._deadline()
+        started = self._start(request, deadline, functools.partial(loop.run_in_executor, self._workers))
+        if isinstance(started, ExecuteResponse):
+            return started
+        steps, running = started
+        # A call that waits for a place has no thread to notice that its time is up. A millisecond later it surely is.
+        timer = deadline and loop.call_later(deadline.total_timeout_s + 0.001, self._workers.hurry, steps)
+        try:
+            response: ExecuteResponse = await running
+        finally:
+            if timer:
+                timer.cancel()
+        return response
+
+    def execute_many(self, requests: Iterable[R]) -> Iterator[Tuple[R, ExecuteResponse]]:
+        """Run the module for each request, ``max_concurrency`` at once, and yield pairs as calls finish.
+
+        ``requests`` may be endless: it is read only as fast as calls finish. Closing the generator ends calls that
+        wait; attempts in flight finish in their threads.
+
+        Args:
+            requests: What ``execute`` takes, from any iterable.
+
+        Yields:
+            Each request with its response, in the order in which they finish.
+        """
+        finished: SimpleQueue[Future[ExecuteResponse]] = SimpleQueue()
+        running: Dict[Future[ExecuteResponse], R] = {}
+        try:
+            for request in requests:
+                started = self._start(request, self._deadline(), self._workers.submit)
+                if isinstance(started, ExecuteResponse):
+                    yield request, started
+                    continue
+                _, future = started
+                running[future] = request
+                future.add_done_callback(finished.put)
+                if len(running) >= self.max_concurrency:
+                    done = finished.get()
+                    yield running.pop(done), done.result()
+            while running:
+                done = finished.get()
+                yield running.pop(done), done.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _start(
+        self, request: Any, deadline: Optional[Deadline], submit: Callable[[Callable[[], Steps[ExecuteResponse]]], F]
+    ) -> Union[ExecuteResponse, Tuple[Steps[ExecuteResponse], F]]:
+        """Hand a call to the adapter's own threads; or the answer to one that makes no attempt."""
         call = self._prepare(request)
         if isinstance(call, Failure):
             return self._refuse(call)
+        steps = self._steps(call, deadline)
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._workers, self._steps, call)
+            return steps, submit(lambda: steps)
+        except QueueFullError:
+            waiting = f"{self.max_concurrency} calls are under way and {self.max_pending} wait"
+            return self._refuse(Failure("overloaded", waiting))
         except RuntimeError:
             return self._refuse(Failure("overloaded", "the machine has no thread to spare"))
-        # Workers runs the steps to their result, which typeshed's Executor cannot know.
-        response: ExecuteResponse = await running  # type: ignore[assignment]
-        return response
+
+    def check(self) -> ExecuteResponse:
+        """Ask AWS whether this adapter could invoke this function, without running it (a DryRun). Blocks like execute.
+
+        Returns:
+            A response that succeeded when the function exists and may be invoked; else ``error_code`` says what is
+            wrong. The health counters, the circuit breaker and ``on_attempt`` know nothing of it.
+        """
+        if self._workers.closed:
+            return self._refuse(Failure("closed", "the adapter is closed"))
+        invoker = self._make_invoker(self._arguments.of_check(), None)
+        result = drive(invoker.attempts(CHECK, self._deadline()), self._workers.wait)
+        return to_response(result, self.function_name)
 
     def _prepare(self, request: Any) -> Union[EncodedRequest, Failure]:
         """Everything that can be decided without an attempt."""
         try:
             call = encode_request(request)
-        except InvalidRequestError as exc:
+            self._arguments.check(call)
+        except UnfitRequestError as exc:
             return Failure("invalid_request", str(exc))
         if self.enforce_scopes and not self.validate_scopes(call.scopes):
             missing = ", ".join(sorted(self._required.difference(call.scopes)))
@@ -227,22 +352,38 @@ class LambdaAdapter:
         most = _MAX_PAYLOAD_BYTES[self.invocation_type]
         if len(call.payload) > most:
             return Failure("payload_too_large", f"{len(call.payload)} bytes, and {self.invocation_type} takes {most}")
-        return call
+        return call if self._circuit.admits() else self._circuit_open()
 
-    def _steps(self, call: EncodedRequest) -> Steps[ExecuteResponse]:
+    def _steps(self, call: EncodedRequest, deadline: Optional[Deadline]) -> Steps[ExecuteResponse]:
         """The blocking call, in steps between which its driver waits."""
         if self._workers.closed:
             return self._refuse(Failure("closed", "the adapter is closed"))
+        if deadline is not None and deadline.is_up(time.monotonic()):
+            return self._refuse(Failure("timeout", f"{deadline.cause} before the first attempt"))
+        passage = self._circuit.enter()
+        if passage is None:
+            return self._refuse(self._circuit_open())
         logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, call.request_id, len(call.payload))
+        result = None
         try:
-            result = yield from self._invoker.attempts(call.payload, call.request_id)
+            result = yield from self._invoker.attempts(call, deadline)
         except Exception as exc:
             result = Result(failed(failures.internal(exc)), attempts=1)
+        finally:
+            self._circuit.leave(passage, result)
         failure = result.outcome.failure
         if failure is None or failure.error_code not in failures.REFUSALS:
             self._health.record(success=failure is None)
         log_result(result, self.function_name, call.request_id)
         return to_response(result, self.function_name)
+
+    def _deadline(self) -> Optional[Deadline]:
+        return None if self.total_timeout is None else Deadline.after(self.total_timeout)
+
+    def _circuit_open(self) -> Failure:
+        wait_s = self._circuit.wait_s()
+        when = f"is tried again in {math.ceil(wait_s)} s" if wait_s else "is being tried"
+        return Failure("circuit_open", f"the function has failed too often in a row and {when}")
 
     def _refuse(self, failure: Failure) -> ExecuteResponse:
         """The answer to a call that makes no attempt."""
@@ -278,6 +419,7 @@ class LambdaAdapter:
             "connect_timeout": self.connect_timeout,
             "read_timeout": self.read_timeout,
             "health": self.get_health_status(),
+            "circuit_breaker": self._circuit.to_dict(),
         }
 
     def validate_scopes(self, granted: Iterable[str]) -> bool:
@@ -306,6 +448,7 @@ class LambdaAdapter:
 
     def _reset_after_fork(self) -> None:
         self._health.reset_after_fork()
+        self._circuit.reset_after_fork()
         self._workers.reset_after_fork()
 
 

@@ -63,6 +63,8 @@ class FunctionAnswer:
 
 #: The answer to an Event: there is no function's answer to wait for.
 QUEUED = FunctionAnswer(success=True, message="Lambda function queued")
+#: The answer to a DryRun: the function exists and may be invoked.
+PERMITTED = FunctionAnswer(success=True, message="Lambda function can be invoked")
 
 
 def decode_answer(body: bytes) -> FunctionAnswer:

@@ -38,6 +38,19 @@ class Failure:
 #: Codes that say nothing about the function: nobody makes a module unhealthy by sending nonsense.
 REFUSALS = frozenset({"invalid_request", "missing_scopes", "payload_too_large", "overloaded", "circuit_open", "closed"})
 
+#: Codes that say that the function, or the way to it, is down: these open a circuit breaker.
+TRIPS = frozenset(
+    {
+        "throttled",
+        "service_error",
+        "connection_error",
+        "connection_lost",
+        "timeout",
+        "function_error",
+        "invalid_response",
+    }
+)
+
 #: The throttling codes of Lambda and of botocore's standard retry mode.
 THROTTLED = frozenset(
     {

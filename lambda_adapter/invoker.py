@@ -2,16 +2,20 @@
 
 import logging
 import time
-from typing import Any, Callable, Dict, Generator, List
+from typing import Any, Callable, Dict, Generator, List, Optional
 
 import attrs
 
 from . import failures
-from .answer import QUEUED, InvalidAnswerError, decode_answer, decode_function_error
+from .answer import PERMITTED, QUEUED, InvalidAnswerError, decode_answer, decode_function_error
+from .arguments import Deadline, InvokeArguments
 from .backoff import Backoff
 from .failures import Failure
+from .log_tail import decode_log_tail
 from .outcomes import Outcome, Result, failed
+from .payload import EncodedRequest
 from .redaction import json_kind
+from .reporter import AttemptReporter
 from .validation import MAX_REQUEST_RESPONSE_BYTES
 
 logger = logging.getLogger("lambda_adapter")
@@ -22,7 +26,7 @@ _CHUNK_BYTES = 65_536
 
 
 class Invoker:
-    """Invokes one function until it answers, fails for good, or has no attempt left.
+    """Invokes one function until it answers, fails for good, or has no attempt or no time left.
 
     Args:
         client: Called before each attempt; returns an object whose ``client`` is a boto3 Lambda client. It is kept
@@ -32,63 +36,73 @@ class Invoker:
 
     def __init__(
         self,
-        function_name: str,
-        invocation_type: str,
+        arguments: InvokeArguments,
         client: Callable[[], Any],
         backoff: Backoff,
         max_retries: int,
         idempotent: bool,
+        reporter: AttemptReporter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._function_name = function_name
-        self._invocation_type = invocation_type
-        self._arguments: Dict[str, Any] = {"FunctionName": function_name}
-        if invocation_type != "RequestResponse":
-            # Not said when it is the API's default: a header less to write and sign is 4 % of a call's CPU.
-            self._arguments["InvocationType"] = invocation_type
+        self._arguments = arguments
         self._client = client
         self._backoff = backoff
         self._max_retries = max_retries
         self._idempotent = idempotent
+        self._reporter = reporter
         self._clock = clock
 
-    def attempts(self, payload: bytes, request_id: str) -> Generator[float, bool, Result]:
+    def attempts(self, call: EncodedRequest, deadline: Optional[Deadline] = None) -> Generator[float, bool, Result]:
         """The attempt loop. Blocks while a request is in flight; never waits between attempts.
 
         Yields the seconds to wait before the next attempt. Whoever runs it waits in its own way, then sends True for
         the next attempt or False to end the call with what it has.
         """
         started = self._clock()
-        number = 1
-        outcome = self._attempt(payload)
-        while outcome.failure is not None and self._may_retry(outcome.failure, number):
-            delay_s = self._backoff.delay_s(number - 1, outcome.failure.retry_after_s)
-            logger.warning(
-                "Retry %d of %d in %.3f s: function=%s request=%s code=%s executed=%s",
-                number,
-                self._max_retries,
-                delay_s,
-                self._function_name,
-                request_id,
-                outcome.failure.error_code,
-                outcome.executed,
-            )
-            if not (yield delay_s):
-                outcome = _ended_early(outcome, outcome.failure)
-                break
+        number = 0
+        while True:
             number += 1
-            outcome = self._attempt(payload)
+            begun = self._clock()
+            outcome = self._attempt(call, number, deadline)
+            ended = self._clock()
+            delay_s = self._delay_s(outcome.failure, number)
+            if deadline is not None and delay_s is not None and deadline.is_up(ended + delay_s):
+                outcome, delay_s = _ended_early(outcome, deadline.cause), None
+            self._reporter.report(number, outcome, ended - begun, delay_s)
+            if delay_s is None:
+                break
+            self._log_retry(call, number, outcome, delay_s)
+            if not (yield delay_s):
+                outcome = _ended_early(outcome, "the call was ended before its next attempt")
+                break
+            if deadline is not None and deadline.is_up(self._clock()):
+                outcome = _ended_early(outcome, deadline.cause)
+                break
         return Result(outcome, attempts=number, duration_s=self._clock() - started)
 
-    def _may_retry(self, failure: Failure, number: int) -> bool:
-        """Whether attempt ``number`` (from 1) may be followed by another."""
-        return number <= self._max_retries and failure.may_retry(self._idempotent)
+    def _delay_s(self, failure: Optional[Failure], number: int) -> Optional[float]:
+        """Seconds from attempt ``number`` (from 1) to the next; None when it was the last."""
+        if failure is None or number > self._max_retries or not failure.may_retry(self._idempotent):
+            return None
+        return self._backoff.delay_s(number - 1, failure.retry_after_s)
 
-    def _attempt(self, payload: bytes) -> Outcome:
+    def _log_retry(self, call: EncodedRequest, number: int, outcome: Outcome, delay_s: float) -> None:
+        logger.warning(
+            "Retry %d of %d in %.3f s: function=%s request=%s code=%s executed=%s",
+            number,
+            self._max_retries,
+            delay_s,
+            self._arguments.function_name,
+            call.request_id,
+            outcome.failure.error_code if outcome.failure else None,
+            outcome.executed,
+        )
+
+    def _attempt(self, call: EncodedRequest, number: int, deadline: Optional[Deadline]) -> Outcome:
         """One request and its whole answer. Raises nothing that is an Exception."""
         try:
             shared = self._client()
-            response = shared.client.invoke(Payload=payload, **self._arguments)
+            response = shared.client.invoke(**self._arguments.of_attempt(call, number, deadline))
         except Exception as exc:
             return failed(failures.from_exception(exc))
         try:
@@ -96,7 +110,7 @@ class Invoker:
         except Exception as exc:
             return failed(failures.internal(exc))
         try:
-            return self._judge(response, _read_body(response), payload, head)
+            return self._judge(response, _read_body(response), call.payload, head)
         except InvalidAnswerError as exc:
             return failed(Failure("invalid_response", str(exc), executed="yes"), **head)
         except Exception as exc:
@@ -106,7 +120,9 @@ class Invoker:
         """What a complete answer of the Invoke API says."""
         if response.get("FunctionError") is not None:
             return failed(Failure("function_error", decode_function_error(body, payload), executed="yes"), **head)
-        if self._invocation_type == "Event":
+        if self._arguments.invocation_type == "DryRun":
+            return Outcome(executed="no", answer=PERMITTED, **head)
+        if self._arguments.invocation_type == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
             return Outcome(executed="maybe", answer=QUEUED, **head)
         answer = decode_answer(body)
@@ -123,12 +139,14 @@ def _head(response: Dict[str, Any]) -> Dict[str, Any]:
         "request_id": failures.known_request_id(response.get("ResponseMetadata") or {}),
         "executed_version": failures.known_version(response.get("ExecutedVersion")),
         "function_error": failures.known_function_error(response.get("FunctionError")),
+        "log_tail": decode_log_tail(response.get("LogResult")),
     }
 
 
-def _ended_early(outcome: Outcome, failure: Failure) -> Outcome:
-    cause = f"{failure.cause}; the call was ended before its next attempt"
-    return attrs.evolve(outcome, failure=attrs.evolve(failure, cause=cause))
+def _ended_early(outcome: Outcome, why: str) -> Outcome:
+    """A failed outcome that another attempt might have mended."""
+    failure = outcome.failure
+    return attrs.evolve(outcome, failure=failure and attrs.evolve(failure, cause=f"{failure.cause}; {why}"))
 
 
 def _read_body(response: Dict[str, Any]) -> bytes:

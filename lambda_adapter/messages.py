@@ -4,6 +4,8 @@ from typing import Any, Dict, List, Optional, Union
 
 import attrs
 
+from .errors import error_for
+
 #: An id as the platform gives it; it is sent to the function as it is.
 Id = Union[str, int]
 
@@ -39,6 +41,19 @@ class ExecuteRequest:
 
 
 @attrs.frozen
+class Report:
+    """What Lambda's REPORT line says of an invocation."""
+
+    duration_ms: float
+    billed_ms: int
+    #: The function's memory, and the most that it used of it.
+    memory_mb: int
+    max_memory_mb: int
+    #: How long a cold start took; None for a warm one.
+    init_ms: Optional[float] = None
+
+
+@attrs.frozen
 class Invocation:
     """How a call went: which function, how often, and what AWS said of it."""
 
@@ -57,6 +72,29 @@ class Invocation:
     function_error: Optional[str] = None
     #: Seconds from the first attempt's start to the outcome, waits included.
     duration_s: float = 0.0
+    #: The end of the function's log, up to 4 KB, with ``log_tail=True``. Not in the repr: it may be private.
+    log_tail: Optional[str] = attrs.field(default=None, repr=False)
+    #: The log tail's REPORT line.
+    report: Optional[Report] = None
+
+
+@attrs.frozen
+class Attempt:
+    """How one attempt of a call ended, for ``on_attempt``."""
+
+    module_name: str
+    function_name: str
+    #: From 1.
+    number: int
+    #: One of LAMBDA_ADAPTER_USAGE.md's error codes; None on success.
+    error_code: Optional[str]
+    #: Whether the function ran: "no", "maybe" or "yes".
+    executed: str
+    #: The HTTP status, None when there was no answer.
+    status_code: Optional[int]
+    duration_s: float
+    #: Seconds until the next attempt; None when there is none.
+    next_delay_s: Optional[float]
 
 
 @attrs.frozen
@@ -74,6 +112,16 @@ class ExecuteResponse:
     #: One of LAMBDA_ADAPTER_USAGE.md's error codes; None on success.
     error_code: Optional[str] = None
     invocation: Optional[Invocation] = None
+
+    def raise_for_error(self) -> "ExecuteResponse":
+        """The response itself when it succeeded.
+
+        Raises:
+            LambdaAdapterError: The call failed; its subclass in ``lambda_adapter.errors`` stands for the error code.
+        """
+        if self.success:
+            return self
+        raise error_for(self)
 
     def to_dict(self) -> Dict[str, Any]:
         """The response as plain values, ready for ``json.dumps``; ``data`` and ``targets`` are not copied."""

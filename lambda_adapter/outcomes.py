@@ -7,6 +7,7 @@ import attrs
 
 from .answer import FunctionAnswer
 from .failures import Failure
+from .log_tail import parse_report
 from .messages import ExecuteResponse, Invocation
 from .redaction import shown
 
@@ -24,6 +25,7 @@ class Outcome:
     request_id: Optional[str] = None
     executed_version: Optional[str] = None
     function_error: Optional[str] = None
+    log_tail: Optional[str] = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -60,6 +62,8 @@ def to_response(result: Result, function_name: str) -> ExecuteResponse:
             executed_version=outcome.executed_version,
             function_error=outcome.function_error,
             duration_s=result.duration_s,
+            log_tail=outcome.log_tail,
+            report=parse_report(outcome.log_tail),
         ),
     )
 

@@ -16,7 +16,7 @@ from .validation import MAX_DEPTH, MAX_INTEGER_BITS
 Validator = Callable[[Any, Any, Any], None]
 
 
-class InvalidRequestError(Exception):
+class UnfitRequestError(Exception):
     """A request that cannot be sent; the text names the path and what it should be."""
 
 
@@ -26,7 +26,7 @@ def _typed(path: str, kinds: Tuple[type, ...], what: str) -> Validator:
     def check(_instance: Any, _attribute: Any, value: Any) -> None:
         # bool is an int to Python, and to nobody who sends a seat count.
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise InvalidRequestError(f"{path} must be {what}, not {json_kind(value)}")
+            raise UnfitRequestError(f"{path} must be {what}, not {json_kind(value)}")
         _check_scalar(value, path)
 
     return check
@@ -105,32 +105,41 @@ class EncodedRequest:
     """What goes out in every attempt of a call, and what the log may say of it."""
 
     payload: bytes = attrs.field(repr=False)
+    #: ``session_id`` as the log shows it.
     request_id: str
     scopes: Tuple[str, ...]
+    session_id: Id = attrs.field(repr=False)
+    community_id: Id = attrs.field(repr=False)
 
 
 def encode_request(request: Any, timestamp: Callable[[], str] = utc_timestamp) -> EncodedRequest:
     """Turn any object with ExecuteRequest's attributes into the payload's bytes.
 
     Raises:
-        InvalidRequestError: With the path to what is wrong. Nothing else, whatever the request holds.
+        UnfitRequestError: With the path to what is wrong. Nothing else, whatever the request holds.
     """
     try:
         payload = _map_request(request, timestamp())
         text = _json.encode(_converter.unstructure(payload))
-        return EncodedRequest(text.encode(), shown(payload.request_id, 128), _scopes(request))
-    except InvalidRequestError as exc:
-        raise InvalidRequestError(shown(exc, 300)) from None
+        return EncodedRequest(
+            payload=text.encode(),
+            request_id=shown(payload.request_id, 128),
+            scopes=_scopes(request),
+            session_id=payload.request_id,
+            community_id=payload.community.id,
+        )
+    except UnfitRequestError as exc:
+        raise UnfitRequestError(shown(exc, 300)) from None
     except Exception as exc:
         # The request's own attributes can run any code, and raise anything.
-        raise InvalidRequestError(f"the request cannot be read ({class_name(exc)})") from None
+        raise UnfitRequestError(f"the request cannot be read ({class_name(exc)})") from None
 
 
 def _map_request(request: Any, timestamp: str) -> LambdaPayload:
     """The one place that says which field of the payload comes from where, and what stands in for silence."""
     metadata = _attribute(request, "metadata")
     if not isinstance(metadata, dict):
-        raise InvalidRequestError(f"metadata must be an object, not {json_kind(metadata)}")
+        raise UnfitRequestError(f"metadata must be an object, not {json_kind(metadata)}")
     _check_json(metadata, "metadata")
     community, user, entity = (_section(metadata, name) for name in ("community", "user", "entity"))
     platform, user_id, entity_id = (_attribute(request, name) for name in ("platform", "user_id", "entity_id"))
@@ -163,12 +172,12 @@ def _map_request(request: Any, timestamp: str) -> LambdaPayload:
 def _map_trigger(request: Any, metadata: Dict[str, Any]) -> Trigger:
     is_event = _said(metadata, "is_event", False)
     if not isinstance(is_event, bool):
-        raise InvalidRequestError(f"metadata.is_event must be true or false, not {json_kind(is_event)}")
+        raise UnfitRequestError(f"metadata.is_event must be true or false, not {json_kind(is_event)}")
     if is_event:
         return Trigger("event", None, None, metadata.get("event_type"), metadata.get("event_data"))
     command, args = _attribute(request, "command"), _attribute(request, "args")
     if not isinstance(command, str):
-        raise InvalidRequestError(f"command must be a string, not {json_kind(command)}")
+        raise UnfitRequestError(f"command must be a string, not {json_kind(command)}")
     args = _strings(args, "args")
     return Trigger("command", command, " ".join(args) if args else None, None, None)
 
@@ -180,11 +189,11 @@ def _scopes(request: Any) -> Tuple[str, ...]:
 def _strings(value: Any, path: str) -> List[str]:
     # A string is a sequence of strings too, and never what was meant.
     if not isinstance(value, (list, tuple)):
-        raise InvalidRequestError(f"{path} must be a list of strings, not {json_kind(value)}")
+        raise UnfitRequestError(f"{path} must be a list of strings, not {json_kind(value)}")
     items = list(value)
     for index, item in enumerate(items):
         if not isinstance(item, str):
-            raise InvalidRequestError(f"{path}[{index}] must be a string, not {json_kind(item)}")
+            raise UnfitRequestError(f"{path}[{index}] must be a string, not {json_kind(item)}")
         _check_text(item, (path, index))
     return [str.__str__(item) for item in items]
 
@@ -193,7 +202,7 @@ def _attribute(request: Any, name: str) -> Any:
     try:
         return getattr(request, name)
     except AttributeError:
-        raise InvalidRequestError(f"{name} is missing") from None
+        raise UnfitRequestError(f"{name} is missing") from None
 
 
 def _section(metadata: Dict[str, Any], name: str) -> Dict[str, Any]:
@@ -201,7 +210,7 @@ def _section(metadata: Dict[str, Any], name: str) -> Dict[str, Any]:
     if section is None:
         return {}
     if not isinstance(section, dict):
-        raise InvalidRequestError(f"metadata.{name} must be an object, not {json_kind(section)}")
+        raise UnfitRequestError(f"metadata.{name} must be an object, not {json_kind(section)}")
     return section
 
 
@@ -216,7 +225,7 @@ Place = Union[str, Tuple[Any, Union[str, int]]]
 
 
 def _check_json(value: Any, place: Place, depth: int = 0) -> None:
-    """Raise InvalidRequestError, with the path, for what strict JSON cannot hold.
+    """Raise UnfitRequestError, with the path, for what strict JSON cannot hold.
 
     A payload may have megabytes of small values: a path is put together for a wrong one only, and a value that is
     plainly right costs no call.
@@ -225,7 +234,7 @@ def _check_json(value: Any, place: Place, depth: int = 0) -> None:
         _check_scalar(value, place)
     elif depth == MAX_DEPTH:
         # A circular structure is one without an end, so this names it as well.
-        raise InvalidRequestError(f"{_path(place)[:100]}… contains itself, or is nested over {MAX_DEPTH} levels deep")
+        raise UnfitRequestError(f"{_path(place)[:100]}… contains itself, or is nested over {MAX_DEPTH} levels deep")
     elif isinstance(value, dict):
         for key, item in value.items():
             if not (type(key) is str and key.isascii()):
@@ -248,7 +257,7 @@ def _path(place: Place) -> str:
 
 def _check_key(key: Any, place: Place) -> None:
     if not isinstance(key, str):
-        raise InvalidRequestError(f"{_path(place)} has a key of type {json_kind(key)}; JSON's keys are strings")
+        raise UnfitRequestError(f"{_path(place)} has a key of type {json_kind(key)}; JSON's keys are strings")
     _check_text(key, f"a key of {_path(place)}")
 
 
@@ -257,12 +266,12 @@ def _check_scalar(value: Any, place: Place) -> None:
         _check_text(value, place)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise InvalidRequestError(f"{_path(place)} must be a finite number")
+            raise UnfitRequestError(f"{_path(place)} must be a finite number")
     elif isinstance(value, int):
         if value.bit_length() > MAX_INTEGER_BITS:
-            raise InvalidRequestError(f"{_path(place)} must be an integer of up to {MAX_INTEGER_BITS} bits")
+            raise UnfitRequestError(f"{_path(place)} must be an integer of up to {MAX_INTEGER_BITS} bits")
     elif value is not None:
-        raise InvalidRequestError(f"{_path(place)} must be JSON, not {json_kind(value)}")
+        raise UnfitRequestError(f"{_path(place)} must be JSON, not {json_kind(value)}")
 
 
 def _check_text(text: str, place: Place) -> None:
@@ -271,4 +280,4 @@ def _check_text(text: str, place: Place) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidRequestError(f"{_path(place)} holds half a surrogate pair, which is no text") from None
+        raise UnfitRequestError(f"{_path(place)} holds half a surrogate pair, which is no text") from None

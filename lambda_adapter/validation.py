@@ -24,6 +24,8 @@ MAX_FUNCTION_IDENTIFIER_CHARS = 256
 MAX_READ_TIMEOUT_S = 960
 MAX_CONNECT_TIMEOUT_S = 120
 MAX_DELAY_S = 3_600
+#: A day: longer than that nobody waits in a chat, and no clock is trusted.
+MAX_TOTAL_TIMEOUT_S = 86_400
 MAX_RETRIES = 100
 MAX_CONCURRENCY = 1_024
 
@@ -48,6 +50,8 @@ _FUNCTION = re.compile(
     """,
     re.ASCII | re.VERBOSE,
 )
+#: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (Qualifier)
+_QUALIFIER = re.compile(r"\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9$_-]{1,128}", re.ASCII)
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 #: What botocore takes for a region: one label of a host name.
 _REGION = re.compile(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)", re.ASCII)
@@ -97,6 +101,21 @@ def flag(_: Any, attribute: Any, value: Any) -> None:
         raise _wrong(attribute.name, "True or False", value)
 
 
+def instance_or_none(kind: type) -> Validator:
+    """A value of ``kind``, or None."""
+
+    def check(_: Any, attribute: Any, value: Any) -> None:
+        if value is not None and not isinstance(value, kind):
+            raise _wrong(attribute.name, f"a {kind.__name__} or None", value)
+
+    return check
+
+
+def callable_or_none(_: Any, attribute: Any, value: Any) -> None:
+    if value is not None and not callable(value):
+        raise _wrong(attribute.name, "a function or None", value)
+
+
 def one_of(options: Tuple[str, ...]) -> Validator:
     """One of a few words."""
 
@@ -105,6 +124,38 @@ def one_of(options: Tuple[str, ...]) -> Validator:
             raise _wrong(attribute.name, " or ".join(map(repr, options)), value)
 
     return check
+
+
+def qualifier(_: Any, attribute: Any, value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and _QUALIFIER.fullmatch(value)):
+        raise _wrong(attribute.name, "a version or alias ('3', 'prod', '$LATEST') or None", value)
+
+
+def one_qualifier(identifier: str, separate: Optional[str]) -> None:
+    """A version in the identifier and another beside it leave open which one is meant."""
+    parts = _FUNCTION.fullmatch(identifier)
+    if separate is not None and parts is not None and parts["qualifier"]:
+        raise ValueError("qualifier must be None where function_identifier ends in one; leave one of the two out")
+
+
+def synchronous(invocation_type: str, **wanted: bool) -> None:
+    """What AWS only does for calls that it answers must not be dropped in silence for others."""
+    for name, value in wanted.items():
+        if value and invocation_type != "RequestResponse":
+            raise ValueError(f"{name} must be False with invocation_type {invocation_type!r}: AWS ignores it there")
+
+
+def knows_tenants(client: Any) -> None:
+    """botocore drops an argument that it does not know, and with it the isolation."""
+    try:
+        known = "TenantId" in client.meta.service_model.operation_model("Invoke").input_shape.members
+    except AttributeError:
+        known = False
+    if not known:
+        raise ValueError(
+            "isolate_communities must be False here: the installed botocore, or the given client, does not know "
+            "TenantId; a newer botocore does"
+        )
 
 
 def module_name(_: Any, attribute: Any, value: Any) -> None:

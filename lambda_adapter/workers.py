@@ -60,17 +60,29 @@ class _Task(_Future):
         return False
 
 
+class QueueFullError(Exception):
+    """``submit`` was given one call more than may wait."""
+
+
 class Workers(Executor):
     """Runs calls in at most ``max_threads`` daemon threads, started when needed.
 
     Args:
         name: Begins the threads' names.
+        max_pending: Calls that may wait for a thread before their first step; None for any number.
         clock: Seconds, monotonic.
     """
 
-    def __init__(self, name: str, max_threads: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        name: str,
+        max_threads: int,
+        max_pending: Optional[int] = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._name = name
         self._max_threads = max_threads
+        self._max_waiting = None if max_pending is None else max_threads + max_pending
         self._clock = clock
         self._closing = threading.Event()
         self._reset()
@@ -83,6 +95,7 @@ class Workers(Executor):
         self._order = itertools.count()
         self._threads = 0
         self._idle = 0
+        self._running = 0  # calls that hold a thread
         self._watched = False  # an idle thread sleeps no longer than until the first parked call is due
 
     def reset_after_fork(self) -> None:
@@ -103,10 +116,17 @@ class Workers(Executor):
         return not self._closing.wait(delay_s * wait_scale)
 
     def submit(self, fn: Callable[..., Steps[Any]], *args: Any, **kwargs: Any) -> "Future[Any]":  # type: ignore[override]
-        """Begin the steps that ``fn`` returns, in the caller's context, as soon as a thread is free."""
+        """Begin the steps that ``fn`` returns, in the caller's context, as soon as a thread is free.
+
+        Raises:
+            QueueFullError: ``max_pending`` calls wait already.
+        """
         task = _Task(fn(*args, **kwargs), self)
         with self._changed:
             closed = self.closed
+            # Those that are ready include the ones for which a thread is on its way.
+            if self._max_waiting is not None and len(self._ready) + self._running >= self._max_waiting and not closed:
+                raise QueueFullError
             if not closed:
                 self._ready.append(task)
                 try:
@@ -134,11 +154,27 @@ class Workers(Executor):
         with self._changed:
             task.ended = True
             parked = [entry for entry in self._parked if entry[2] is task]
-            if parked:
-                self._parked.remove(parked[0])
-                heapq.heapify(self._parked)
+            self._unpark(parked)
         if parked:
             self._run(task)
+
+    def hurry(self, steps: Steps[Any]) -> None:
+        """Take the next step of a call that waits, for a thread or for its time, in this thread."""
+        with self._changed:
+            waiting = [task for task in self._ready if task.steps is steps]
+            for task in waiting:
+                self._ready.remove(task)
+            parked = [entry for entry in self._parked if entry[2].steps is steps]
+            self._unpark(parked)
+        for task in [*waiting, *(task for _, _, task in parked)]:
+            self._run(task)
+
+    def _unpark(self, entries: List[Tuple[float, int, _Task]]) -> None:
+        """Take ``entries`` off the heap. Needs the lock."""
+        for entry in entries:
+            self._parked.remove(entry)
+        if entries:
+            heapq.heapify(self._parked)
 
     def _rouse(self) -> None:
         """See to it that somebody takes what is ready and watches what is parked. Needs the lock."""
@@ -163,6 +199,8 @@ class Workers(Executor):
             if task is None:
                 return
             self._run(task)
+            with self._changed:
+                self._running -= 1
             del task  # an idle thread must not keep a call's payload and answer alive
 
     def _next(self) -> Optional[_Task]:
@@ -172,6 +210,7 @@ class Workers(Executor):
             while True:
                 task = self._take()
                 if task is not None:
+                    self._running += 1
                     if self._ready or self._parked:
                         self._rouse()
                     return task

@@ -1,0 +1,114 @@
+"""The circuit breaker: after enough failures in a row a function is left alone for a while, then tried once."""
+
+import threading
+import time
+from typing import Any, Callable, Dict, Optional
+
+import attrs
+
+from . import validation
+from .failures import REFUSALS, TRIPS
+from .outcomes import Result
+
+
+@attrs.frozen
+class CircuitBreaker:
+    """When to stop calling a function that is down, and when to try it again.
+
+    Each adapter keeps a state of its own: one value may be given to many.
+
+    Args:
+        failure_threshold: Calls that fail in a row, from 1, until further ones are refused as ``circuit_open``.
+        reset_timeout: Seconds until one call is let through to try, over 0 and up to 3,600.
+        clock: Seconds, monotonic; for tests.
+
+    Raises:
+        ValueError: An argument is not as said above; the message names it.
+    """
+
+    failure_threshold: int = attrs.field(default=5, validator=validation.integer(least=1))
+    reset_timeout: float = attrs.field(default=30.0, validator=validation.number(most=validation.MAX_DELAY_S))
+    clock: Callable[[], float] = attrs.field(default=time.monotonic, repr=False, eq=False, kw_only=True)
+
+
+@attrs.frozen
+class Passage:
+    """A call's leave to run."""
+
+    #: The state that it was given in: what a call says of an earlier state is no news.
+    era: int
+
+
+class Circuit:
+    """One adapter's state: closed, open, or half open with one probe under way. Without ``settings`` always closed."""
+
+    def __init__(self, settings: Optional[CircuitBreaker]) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        # All below is changed under the lock.
+        self._failures = 0
+        self._opened_at: Optional[float] = None  # None: closed
+        self._probing = False
+        self._era = 0
+
+    def reset_after_fork(self) -> None:
+        """In the child: the lock may be held, and a probe under way is the parent's."""
+        self._lock = threading.Lock()
+        self._probing = False
+
+    def wait_s(self) -> Optional[float]:
+        """Seconds until a call may try; 0.0 when one may, or when a probe is under way; None when closed."""
+        if self._settings is None or self._opened_at is None:
+            return None
+        return max(0.0, self._opened_at + self._settings.reset_timeout - self._settings.clock())
+
+    def admits(self) -> bool:
+        """Whether ``enter`` would let a call pass now."""
+        wait_s = self.wait_s()
+        return wait_s is None or (wait_s == 0.0 and not self._probing)
+
+    def enter(self) -> Optional[Passage]:
+        """Begin a call; None refuses it. ``leave`` ends it, whatever happens."""
+        with self._lock:
+            if not self.admits():
+                return None
+            if self._opened_at is not None:
+                self._probing = True
+                self._era += 1
+            return Passage(self._era)
+
+    def leave(self, passage: Passage, result: Optional[Result]) -> None:
+        """End a call; ``result`` is None when it came to none."""
+        if self._settings is None:
+            return
+        with self._lock:
+            if passage.era != self._era:
+                return
+            probing, self._probing = self._probing, False
+            failure = result and result.outcome.failure
+            if result is None or (failure and failure.error_code in REFUSALS):
+                return
+            if failure and failure.error_code in TRIPS:
+                self._failures += 1
+                if probing or self._failures >= self._settings.failure_threshold:
+                    self._change(self._settings.clock())
+            else:
+                self._failures = 0
+                if probing:
+                    self._change(None)
+
+    def _change(self, opened_at: Optional[float]) -> None:
+        self._opened_at = opened_at
+        self._era += 1
+
+    def to_dict(self) -> Optional[Dict[str, Any]]:
+        """The state, for people; None without a circuit breaker."""
+        if self._settings is None:
+            return None
+        with self._lock:
+            wait_s = self.wait_s()
+            return {
+                "state": "closed" if wait_s is None else "open" if wait_s else "half_open",
+                "consecutive_failures": self._failures,
+                "seconds_until_probe": None if wait_s is None else round(wait_s, 3),
+            }

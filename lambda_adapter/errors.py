@@ -1,0 +1,147 @@
+"""One exception for each error code, for callers who would rather catch: ``response.raise_for_error()``."""
+
+from typing import TYPE_CHECKING, Dict, Type
+
+if TYPE_CHECKING:
+    from .messages import ExecuteResponse
+
+
+class LambdaAdapterError(Exception):
+    """A call that failed. Its text is ``response.error``.
+
+    Attributes:
+        response: The whole ExecuteResponse.
+    """
+
+    #: The error code that a class stands for.
+    error_code = ""
+
+    def __init__(self, response: "ExecuteResponse") -> None:
+        # The one argument is all that pickle needs to make it again.
+        super().__init__(response)
+        self.response = response
+
+    def __str__(self) -> str:
+        return self.response.error or self.response.error_code or "the call failed"
+
+
+class InvalidRequestError(LambdaAdapterError):
+    """The request has a field that cannot be sent."""
+
+    error_code = "invalid_request"
+
+
+class MissingScopesError(LambdaAdapterError):
+    """The caller lacks a permission."""
+
+    error_code = "missing_scopes"
+
+
+class PayloadTooLargeError(LambdaAdapterError):
+    """The payload is over AWS's limit."""
+
+    error_code = "payload_too_large"
+
+
+class OverloadedError(LambdaAdapterError):
+    """Too many calls wait already."""
+
+    error_code = "overloaded"
+
+
+class CircuitOpenError(LambdaAdapterError):
+    """The function has failed too often; it is left alone for a while."""
+
+    error_code = "circuit_open"
+
+
+class ClosedError(LambdaAdapterError):
+    """The adapter is closed."""
+
+    error_code = "closed"
+
+
+class ThrottledError(LambdaAdapterError):
+    """AWS throttled every attempt."""
+
+    error_code = "throttled"
+
+
+class ServiceError(LambdaAdapterError):
+    """The service could not answer, or the function is not ready yet."""
+
+    error_code = "service_error"
+
+
+class ConnectionFailedError(LambdaAdapterError):
+    """No connection to the endpoint."""
+
+    error_code = "connection_error"
+
+
+class ConnectionLostError(LambdaAdapterError):
+    """The connection broke after the request was sent."""
+
+    error_code = "connection_lost"
+
+
+class InvocationTimeoutError(LambdaAdapterError):
+    """No answer in time."""
+
+    error_code = "timeout"
+
+
+class FunctionNotFoundError(LambdaAdapterError):
+    """There is no such function, version or alias."""
+
+    error_code = "not_found"
+
+
+class AccessDeniedError(LambdaAdapterError):
+    """The credentials may not invoke the function."""
+
+    error_code = "access_denied"
+
+
+class InvalidParameterError(LambdaAdapterError):
+    """AWS refused the request."""
+
+    error_code = "invalid_parameter"
+
+
+class ConfigurationError(LambdaAdapterError):
+    """The function, its resources, the endpoint or the credentials are not set up."""
+
+    error_code = "configuration_error"
+
+
+class FunctionError(LambdaAdapterError):
+    """The function raised, ran out of time or crashed."""
+
+    error_code = "function_error"
+
+
+class FunctionFailedError(LambdaAdapterError):
+    """The function answered ``success: false``."""
+
+    error_code = "function_failed"
+
+
+class InvalidResponseError(LambdaAdapterError):
+    """The function's answer is none that a module may give."""
+
+    error_code = "invalid_response"
+
+
+class InternalError(LambdaAdapterError):
+    """Anything else."""
+
+    error_code = "internal_error"
+
+
+_BY_CODE: Dict[str, Type[LambdaAdapterError]] = {kind.error_code: kind for kind in LambdaAdapterError.__subclasses__()}
+
+
+def error_for(response: "ExecuteResponse") -> LambdaAdapterError:
+    """The exception that stands for a failed response's code."""
+    return _BY_CODE.get(response.error_code or "", LambdaAdapterError)(response)

@@ -1,0 +1,42 @@
+"""Tells ``on_attempt`` how each attempt ended; nothing that it does can harm a call."""
+
+import logging
+from typing import Any, Callable, Optional
+
+from .messages import Attempt
+from .outcomes import Outcome
+from .redaction import class_name
+
+logger = logging.getLogger("lambda_adapter")
+
+
+class AttemptReporter:
+    """Calls ``on_attempt``, if there is one, for one adapter's attempts."""
+
+    def __init__(self, on_attempt: Optional[Callable[[Attempt], Any]], module_name: str, function_name: str) -> None:
+        self._on_attempt = on_attempt
+        self._module_name = module_name
+        self._function_name = function_name
+        self._complained = False
+
+    def report(self, number: int, outcome: Outcome, duration_s: float, next_delay_s: Optional[float]) -> None:
+        """Report attempt ``number``, from 1; ``next_delay_s`` is None when none follows."""
+        if self._on_attempt is None:
+            return
+        attempt = Attempt(
+            module_name=self._module_name,
+            function_name=self._function_name,
+            number=number,
+            error_code=outcome.failure.error_code if outcome.failure else None,
+            executed=outcome.executed,
+            status_code=outcome.status_code,
+            duration_s=duration_s,
+            next_delay_s=next_delay_s,
+        )
+        try:
+            self._on_attempt(attempt)
+        except Exception as exc:
+            # Once: what fails for one attempt fails for all, and a log line for each would bury the others.
+            if not self._complained:
+                self._complained = True
+                logger.error("on_attempt raised %s: module=%s", class_name(exc), self._module_name)
