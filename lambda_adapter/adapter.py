@@ -363,9 +363,10 @@ class LambdaAdapter:
         passage = self._circuit.enter()
         if passage is None:
             return self._refuse(self._circuit_open())
-        logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, call.request_id, len(call.payload))
         result = None
         try:
+            size = len(call.payload)
+            logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, call.request_id, size)
             result = yield from self._invoker.attempts(call, deadline)
         except Exception as exc:
             result = Result(failed(failures.internal(exc)), attempts=1)

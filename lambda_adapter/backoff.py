@@ -38,6 +38,7 @@ class Backoff:
 
 def parse_retry_after(value: object) -> Optional[float]:
     """A Retry-After header in seconds; None for an HTTP date and for anything else that is no plain number."""
-    if not isinstance(value, str) or not _SECONDS.fullmatch(value.strip()):
+    text = value.strip() if isinstance(value, str) else ""
+    if not _SECONDS.fullmatch(text):
         return None
-    return float(value)  # "9" * 400 becomes inf, which the cap of Backoff takes
+    return float(text)  # "9" * 400 becomes inf, which the cap of Backoff takes

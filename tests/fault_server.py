@@ -331,6 +331,17 @@ class FaultServer:
         with self._lock:
             return self._partial_requests
 
+    def restart(self, script: Script) -> None:
+        """Go on as a new server would, but at the same address, so that adapters can share one client.
+
+        Ends all connections first: the next request comes over a new one.
+        """
+        self._end_connections()
+        with self._lock:
+            self._script = _as_callable(script)
+            self._requests.clear()
+            self._connections = self._partial_requests = 0
+
     def close(self) -> None:
         """Wake every wait and hang, close all sockets and join all threads."""
         if self._closing.is_set():
@@ -341,13 +352,7 @@ class FaultServer:
             socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
         self._acceptor.join()
         self._listener.close()
-        with self._lock:
-            for connection in self._open.values():
-                _shutdown(connection)
-            threads = list(self._threads)
-        for thread in threads:
-            if thread is not threading.current_thread():  # a script may close its own server
-                thread.join(1)
+        self._end_connections()
 
     def __enter__(self) -> FaultServer:
         return self
@@ -359,6 +364,15 @@ class FaultServer:
         traceback: Optional[TracebackType],
     ) -> None:
         self.close()
+
+    def _end_connections(self) -> None:
+        with self._lock:
+            for connection in self._open.values():
+                _shutdown(connection)
+            threads = list(self._threads)
+        for thread in threads:
+            if thread is not threading.current_thread():  # a script may close its own server
+                thread.join(1)
 
     def _accept(self) -> None:
         while True:

@@ -73,11 +73,19 @@ EXTRAS = {
     "aws_session_token": None,
     "endpoint_url": None,
     "client": None,
+    "qualifier": None,
     "idempotent": True,
     "jitter": 1.0,
+    "total_timeout": None,
     "max_concurrency": 64,
+    "max_pending": None,
     "enforce_scopes": True,
+    "isolate_communities": False,
+    "send_client_context": False,
+    "log_tail": False,
     "unhealthy_threshold": 3,
+    "circuit_breaker": None,
+    "on_attempt": None,
 }
 
 
@@ -152,6 +160,7 @@ def test_the_module_info_has_the_documented_keys(make_adapter):
         ("connect_timeout", 10.0),
         ("read_timeout", 30.0),
         ("health", adapter.get_health_status()),
+        ("circuit_breaker", None),
     ]
     json.dumps(adapter.get_module_info())
 

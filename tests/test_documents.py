@@ -19,7 +19,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 import lambda_adapter
-from lambda_adapter import ExecuteRequest, ExecuteResponse, Invocation, LambdaAdapter, LocalLambda, failures
+from lambda_adapter import ExecuteRequest, ExecuteResponse, Invocation, LambdaAdapter, LocalLambda, Report, failures
 from lambda_adapter.validation import function_name
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
@@ -182,7 +182,7 @@ def test_all_parameters_with_a_number_have_their_range_tested():
     numbers = {
         n for n, p in PARAMETERS.items() if isinstance(p.default, (int, float)) and p.default not in (True, False)
     }
-    assert {name for name, _ in NUMERIC} == numbers | {"jitter"}
+    assert {name for name, _ in NUMERIC} == numbers | {"jitter", "total_timeout", "max_pending"}
 
 
 # --- Requests and responses ---
@@ -234,7 +234,7 @@ def test_the_answer_in_the_text_keeps_every_key(make_adapter, make_request):
     assert {"success": True, "message": response.message, **response.data} == documented
 
 
-@pytest.mark.parametrize("kind", [ExecuteRequest, ExecuteResponse, Invocation], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [ExecuteRequest, ExecuteResponse, Invocation, Report], ids=lambda kind: kind.__name__)
 def test_attribute_tables_name_the_fields_in_order(kind):
     documented = [row[0] for row in table(USAGE, f"attribute of {kind.__name__}")]
     assert documented == [field.name for field in attrs.fields(kind)]

@@ -66,9 +66,10 @@ KEY_LINES = {
 }
 
 
-@pytest.fixture
-def run(tmp_path):
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
     """Runs the script with these arguments: ``run("3", "7", AWS_REGION="us-east-1")``."""
+    tmp_path = tmp_path_factory.mktemp("examples")
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(GUARD))
 
     def run(*args, **environment):
@@ -101,18 +102,7 @@ def sections(output):
     return dict(zip(map(int, parts[::2]), parts[1::2]))
 
 
-@pytest.mark.parametrize(
-    ("args", "numbers"),
-    [
-        pytest.param([], list(range(1, 11)), id="all-ten-without-arguments"),
-        pytest.param(
-            [str(number) for number in range(10, 0, -1)], list(range(10, 0, -1)), id="by-number-in-the-order-given"
-        ),
-        pytest.param(["7", "3"], [7, 3], id="two-of-them"),
-    ],
-)
-def test_examples_run_and_print_what_a_reader_wants_to_see(run, args, numbers):
-    done = run(*args)
+def check_printed(done, numbers):
     assert (done.returncode, done.stderr) == (0, "")
     printed = sections(done.stdout)
     assert list(printed) == numbers
@@ -121,8 +111,21 @@ def test_examples_run_and_print_what_a_reader_wants_to_see(run, args, numbers):
             assert re.search(line, text), f"example {number} should print {line!r}:\n{text}"
 
 
-def test_what_the_examples_claim_is_so(run):
-    printed = sections(run("4", "9").stdout)
+@pytest.fixture(scope="module")
+def all_ten(run):
+    return run()
+
+
+def test_without_arguments_all_ten_run_and_print_what_a_reader_wants_to_see(all_ten):
+    check_printed(all_ten, list(range(1, 11)))
+
+
+def test_those_that_are_named_run_in_the_order_given_and_need_none_before_them(run):
+    check_printed(run("10", "8", "7", "3"), [10, 8, 7, 3])
+
+
+def test_what_the_examples_claim_is_so(all_ten):
+    printed = sections(all_ten.stdout)
     assert re.findall(r"Retry (\d) of", printed[4]) == ["1", "2"], "throttled twice, no more"
     alone, together = (float(seconds) for seconds in re.findall(r"(\d+\.\d\d) s", printed[9]))
     assert together < 10 * alone, "twenty calls at once take far less than twenty calls"

@@ -6,11 +6,15 @@ import json
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError, ResponseStreamingError
 
+from lambda_adapter.arguments import InvokeArguments
 from lambda_adapter.backoff import Backoff
 from lambda_adapter.invoker import MAX_ANSWER_BYTES, Invoker
+from lambda_adapter.payload import EncodedRequest
+from lambda_adapter.reporter import AttemptReporter
 from lambda_adapter.workers import drive
 
 PAYLOAD = json.dumps({"trigger": {"context_text": None, "event_data": None}}).encode()
+CALL = EncodedRequest(PAYLOAD, request_id="request", scopes=(), session_id="request", community_id="community")
 NOT_SENT = ConnectTimeoutError(endpoint_url="https://host")
 MAYBE_RUN = ReadTimeoutError(endpoint_url="https://host")
 
@@ -70,11 +74,12 @@ class Client:
         return reaction
 
 
-def run(client, go_on=lambda delay_s: True, **settings):
+def run(client, go_on=lambda delay_s: True, deadline=None, **settings):
     """The call's result and the delays that it asked for."""
+    arguments = InvokeArguments("function", invocation_type=settings.pop("invocation_type", "RequestResponse"))
     defaults = {
-        "function_name": "function",
-        "invocation_type": "RequestResponse",
+        "arguments": arguments,
+        "reporter": AttemptReporter(None, "module", "function"),
         "backoff": Backoff(0.5, 30.0, jitter=0.0),
         "max_retries": 3,
         "idempotent": True,
@@ -86,7 +91,7 @@ def run(client, go_on=lambda delay_s: True, **settings):
         return go_on(delay_s)
 
     invoker = Invoker(client=client, **{**defaults, **settings})
-    return drive(invoker.attempts(PAYLOAD, "request"), wait), delays
+    return drive(invoker.attempts(CALL, deadline), wait), delays
 
 
 # -- Attempts -------------------------------------------------------------------------------------
@@ -180,7 +185,7 @@ def test_a_call_that_is_ended_in_a_wait_makes_no_further_attempt():
 
 
 def test_the_duration_is_from_the_first_attempt_to_the_outcome():
-    times = iter([100.0, 107.5])
+    times = iter([100.0, 100.1, 101.0, 103.0, 107.0, 107.5])
     result, _ = run(Client(THROTTLED, answered()), clock=lambda: next(times))
     assert result.duration_s == 7.5
 
@@ -322,7 +327,7 @@ def test_an_event_is_queued_and_nobody_knows_whether_it_ran():
 @pytest.mark.parametrize(
     "response",
     [{}, {"Payload": None}, {"ResponseMetadata": None, "Payload": None}, {"Payload": io.BytesIO(b"")}, None, 5],
-    ids=repr,
+    ids=["empty", "Payload is None", "ResponseMetadata is None", "no StatusCode", "None", "5"],
 )
 def test_a_client_that_returns_no_answer_is_a_failure_and_not_an_exception(response):
     result, _ = run(Client(response), max_retries=0)

@@ -93,6 +93,8 @@ def test_to_dict_is_plain_json_with_the_invocation_in_it():
             "executed_version": None,
             "function_error": None,
             "duration_s": 1.5,
+            "log_tail": None,
+            "report": None,
         },
     }
 

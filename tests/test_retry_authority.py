@@ -3,15 +3,17 @@
 import itertools
 import pathlib
 import threading
-from typing import Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 from fault_server import FaultServer, Reaction, answer, aws_error, close_before, respond, untyped
 from test_fault_matrix import Call, adapter_for, call_async, call_sync
 
+from lambda_adapter.arguments import CHECK, InvokeArguments
 from lambda_adapter.backoff import Backoff
 from lambda_adapter.clients import ClientLease, ClientSettings
 from lambda_adapter.invoker import Invoker
+from lambda_adapter.reporter import AttemptReporter
 from lambda_adapter.workers import drive
 
 MODES = ["legacy", "standard", "adaptive"]
@@ -31,15 +33,25 @@ RETRIED = [
 ]
 
 
-def requests_of_a_call(reaction: Reaction, max_retries: int) -> int:
+READ_TIMEOUT_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultServer]:
+    """Restarted by each row, so that rows of one environment share a client."""
+    with FaultServer(untyped(503)) as server, adapter_for(server.endpoint_url, read_timeout=READ_TIMEOUT_S):
+        yield server
+
+
+def requests_of_a_call(server: FaultServer, reaction: Reaction, max_retries: int) -> int:
     """Requests that reached the server; the response counts as many."""
-    delays = {"initial_retry_delay": 1e-6, "max_retry_delay": 1e-6}
-    with FaultServer(reaction) as server:
-        with adapter_for(server.endpoint_url, max_retries=max_retries, read_timeout=30.0, **delays) as adapter:
-            response = call_sync(adapter)
-        assert response.invocation is not None
-        assert response.invocation.attempts == len(server.requests)
-        return len(server.requests)
+    server.restart(reaction)
+    settings: Dict[str, Any] = {"initial_retry_delay": 1e-6, "max_retry_delay": 1e-6, "read_timeout": READ_TIMEOUT_S}
+    with adapter_for(server.endpoint_url, max_retries=max_retries, **settings) as adapter:
+        response = call_sync(adapter)
+    assert response.invocation is not None
+    assert response.invocation.attempts == len(server.requests)
+    return len(server.requests)
 
 
 @pytest.fixture
@@ -52,25 +64,31 @@ def config_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> path
 @pytest.mark.parametrize("reaction", RETRIED)
 @pytest.mark.parametrize("environment", [pytest.param(given, id=name) for name, given in ENVIRONMENTS])
 def test_the_environment_adds_no_request(
-    environment: Dict[str, str], reaction: Reaction, config_file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    environment: Dict[str, str],
+    reaction: Reaction,
+    server: FaultServer,
+    config_file: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config_file.write_text("")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert requests_of_a_call(reaction, max_retries=1) == 2
+    assert requests_of_a_call(server, reaction, max_retries=1) == 2
 
 
 @pytest.mark.parametrize("reaction", RETRIED)
 @pytest.mark.parametrize("mode", MODES)
-def test_the_config_file_adds_no_request(mode: str, reaction: Reaction, config_file: pathlib.Path) -> None:
+def test_the_config_file_adds_no_request(
+    mode: str, reaction: Reaction, server: FaultServer, config_file: pathlib.Path
+) -> None:
     config_file.write_text(f"[default]\nmax_attempts = 7\nretry_mode = {mode}\n")
-    assert requests_of_a_call(reaction, max_retries=1) == 2
+    assert requests_of_a_call(server, reaction, max_retries=1) == 2
 
 
 @pytest.mark.parametrize("max_retries", range(6))
 @pytest.mark.parametrize("mode", MODES)
 def test_a_call_makes_one_request_more_than_max_retries(
-    max_retries: int, mode: str, config_file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    max_retries: int, mode: str, server: FaultServer, config_file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the config file, the environment and a profile of another mode all against it."""
     other = MODES[(MODES.index(mode) + 1) % len(MODES)]
@@ -78,7 +96,7 @@ def test_a_call_makes_one_request_more_than_max_retries(
     monkeypatch.setenv("AWS_PROFILE", "bot")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
     monkeypatch.setenv("AWS_RETRY_MODE", mode)
-    assert requests_of_a_call(untyped(503), max_retries) == 1 + max_retries
+    assert requests_of_a_call(server, untyped(503), max_retries) == 1 + max_retries
 
 
 HOSTILE = {
@@ -101,6 +119,7 @@ HOSTILE = {
     "empty": "",
     "an hour": "3600",
     "control character": "1\x0b",
+    "separator": "1\x1f",
 }
 
 
@@ -114,14 +133,17 @@ def failing_with(retry_after: str) -> List[Tuple[str, Reaction]]:
     ]
 
 
-def recorded_waits(reaction: Reaction, max_delay_s: float) -> List[float]:
+def recorded_waits(server: FaultServer, reaction: Reaction, max_delay_s: float) -> List[float]:
     """The waits that the attempt loop asks for; none is slept."""
     waits: List[float] = []
     settings = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret"}
-    with FaultServer(reaction) as server:
-        lease = ClientLease(ClientSettings("us-east-1", 10.0, 30.0, server.endpoint_url, **settings))
-        invoker = Invoker("f", "RequestResponse", lease.get, Backoff(1e-6, max_delay_s), 2, idempotent=True)
-        result = drive(invoker.attempts(b"{}", "id"), lambda delay_s: waits.append(delay_s) is None)
+    server.restart(reaction)
+    lease = ClientLease(ClientSettings("us-east-1", 10.0, READ_TIMEOUT_S, server.endpoint_url, **settings))
+    reporter = AttemptReporter(None, "m", "f")
+    invoker = Invoker(
+        InvokeArguments("f"), lease.get, Backoff(1e-6, max_delay_s), 2, idempotent=True, reporter=reporter
+    )
+    result = drive(invoker.attempts(CHECK), lambda delay_s: waits.append(delay_s) is None)
     assert result.attempts == 3
     return waits
 
@@ -134,30 +156,31 @@ def recorded_waits(reaction: Reaction, max_delay_s: float) -> List[float]:
         for kind, reaction in failing_with(value)
     ],
 )
-def test_a_hostile_retry_after_waits_no_longer_than_the_cap(reaction: Reaction) -> None:
+def test_a_hostile_retry_after_waits_no_longer_than_the_cap(reaction: Reaction, server: FaultServer) -> None:
     cap = 0.004
-    waits = recorded_waits(reaction, cap)
+    waits = recorded_waits(server, reaction, cap)
     assert len(waits) == 2
     assert all(0 <= wait <= cap for wait in waits)
 
 
 @pytest.mark.parametrize("call", [call_sync, call_async])
 @pytest.mark.parametrize("retry_after", [pytest.param(value, id=name) for name, value in HOSTILE.items()])
-def test_a_call_with_a_hostile_retry_after_goes_on_at_once(retry_after: str, call: Call) -> None:
+def test_a_call_with_a_hostile_retry_after_goes_on_at_once(retry_after: str, call: Call, server: FaultServer) -> None:
     """Through the whole adapter, whose cap is 2 ms: what waits for seconds is closed, and ends as a failure."""
     refused = aws_error("TooManyRequestsException", 429, headers={"Retry-After": retry_after})
-    delays = {"initial_retry_delay": 1e-6, "max_retry_delay": 0.002}
-    with FaultServer([refused, refused, answer({"success": True})]) as server:
-        with adapter_for(server.endpoint_url, read_timeout=30.0, **delays) as adapter:
-            impatience = threading.Timer(5, adapter.close)
-            impatience.start()
-            response = call(adapter)
-            impatience.cancel()
-        assert (response.error, response.success, len(server.requests)) == (None, True, 3)
+    settings: Dict[str, Any] = {"initial_retry_delay": 1e-6, "max_retry_delay": 0.002, "read_timeout": READ_TIMEOUT_S}
+    server.restart([refused, refused, answer({"success": True})])
+    with adapter_for(server.endpoint_url, **settings) as adapter:
+        impatience = threading.Timer(5, adapter.close)
+        impatience.start()
+        response = call(adapter)
+        impatience.cancel()
+    assert (response.error, response.success, len(server.requests)) == (None, True, 3)
 
 
 @pytest.mark.parametrize(("retry_after", "least"), [("7", 7.0), (" 7 ", 7.0), ("2.5", 2.5), ("3600", 60.0)])
-def test_a_sane_retry_after_is_the_least_wait(retry_after: str, least: float) -> None:
+def test_a_sane_retry_after_is_the_least_wait(retry_after: str, least: float, server: FaultServer) -> None:
     """The negative rows above would pass if nobody read the header."""
-    waits = itertools.chain.from_iterable(recorded_waits(reaction, 60.0) for _, reaction in failing_with(retry_after))
+    reactions = [reaction for _, reaction in failing_with(retry_after)]
+    waits = itertools.chain.from_iterable(recorded_waits(server, reaction, 60.0) for reaction in reactions)
     assert all(least <= wait <= 60.0 for wait in waits)

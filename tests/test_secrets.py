@@ -56,7 +56,7 @@ def secret_adapter(endpoint_url: str, **settings: Any) -> LambdaAdapter:
         "aws_secret_access_key": SECRET,
         "aws_session_token": TOKEN,
     }
-    delays = {"max_retries": 1, "initial_retry_delay": 1e-6, "read_timeout": 0.2}
+    delays = {"max_retries": 1, "initial_retry_delay": 1e-6, "read_timeout": 10.0}
     url = f"{endpoint_url}/{ENDPOINT_PATH}"
     return LambdaAdapter("function", "us-east-1", "module", endpoint_url=url, **{**credentials, **delays, **settings})
 
@@ -85,7 +85,7 @@ def written(adapter: LambdaAdapter, request: ExecuteRequest, response: ExecuteRe
         yield str(value)
     yield repr(encode_request(request))
     yield repr((adapter.get_health_status(), adapter.get_module_info()))
-    yield repr((list(clients._registry._clients), list(clients._registry._sessions)))
+    yield repr((list(clients._registry._clients), clients._registry._session[0]))
     yield str(response.error)
     yield json.dumps(response.to_dict(), ensure_ascii=False)
 
@@ -102,11 +102,26 @@ def call_async(adapter: LambdaAdapter, request: ExecuteRequest) -> ExecuteRespon
     return asyncio.run(adapter.execute_async(request))
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultServer]:
+    """Restarted by each test, so that tests share clients: one takes 10 ms with its first call, a later call 1."""
+    with FaultServer(answer({"success": True})) as server, contextlib.ExitStack() as kept:
+        for read_timeout in (0.2, 10.0):
+            kept.enter_context(secret_adapter(server.endpoint_url, read_timeout=read_timeout))
+        yield server
+
+
 def check_kept(
-    script: Any, request: ExecuteRequest, caplog: pytest.LogCaptureFixture, call: Any = call_sync, **settings: Any
+    server: FaultServer,
+    script: Any,
+    request: ExecuteRequest,
+    caplog: pytest.LogCaptureFixture,
+    call: Any = call_sync,
+    **settings: Any,
 ) -> ExecuteResponse:
     """One call, after which no canary is anywhere; the canaries did reach the server."""
-    with FaultServer(script) as server, secret_adapter(server.endpoint_url, **settings) as adapter:
+    server.restart(script)
+    with secret_adapter(server.endpoint_url, **settings) as adapter:
         response: ExecuteResponse = call(adapter, request)
         assert leaks(written(adapter, request, response)) == []
         assert leaks(logged(caplog)) == []
@@ -117,17 +132,17 @@ def check_kept(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_fault_reveals_a_secret(fault: Fault, caplog: pytest.LogCaptureFixture) -> None:
-    response = check_kept(fault.reaction, COMMAND, caplog)
+def test_no_fault_reveals_a_secret(fault: Fault, server: FaultServer, caplog: pytest.LogCaptureFixture) -> None:
+    response = check_kept(server, fault.reaction, COMMAND, caplog, read_timeout=fault.read_timeout)
     assert response.error_code == fault.error_code
 
 
 @pytest.mark.parametrize("call", [call_sync, call_async])
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_a_success_reveals_no_secret(
-    request_: ExecuteRequest, call: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    request_: ExecuteRequest, call: Callable[..., Any], server: FaultServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert check_kept(answer({"success": True, "message": "m"}), request_, caplog, call).success
+    assert check_kept(server, answer({"success": True, "message": "m"}), request_, caplog, call).success
 
 
 # -- A server that sends the request back ---------------------------------------------------------
@@ -204,10 +219,10 @@ PLACES: List[Tuple[str, Callable[[str], Reaction]]] = [
 @pytest.mark.parametrize("pick", [pytest.param(pick, id=name) for name, pick in PICKS])
 @pytest.mark.parametrize("place", [pytest.param(place, id=name) for name, place in PLACES])
 def test_an_echo_of_the_request_reveals_no_secret(
-    place: Callable[[str], Reaction], pick: Pick, caplog: pytest.LogCaptureFixture
+    place: Callable[[str], Reaction], pick: Pick, server: FaultServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     for request in (COMMAND, EVENT):
-        check_kept(lambda received: place(pick(received)), request, caplog, read_timeout=30.0)
+        check_kept(server, lambda received: place(pick(received)), request, caplog)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +248,7 @@ def test_an_echo_of_the_request_reveals_no_secret(
     ],
 )
 def test_a_function_error_that_quotes_what_was_typed_is_withheld(
-    quote: Callable[[str], str], spelled: str, caplog: pytest.LogCaptureFixture
+    quote: Callable[[str], str], spelled: str, server: FaultServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A function that fails on an argument names it, in any of the notations that languages have for strings."""
     request = attrs.evolve(COMMAND, args=[spelled % ARGUMENT])
@@ -241,25 +256,26 @@ def test_a_function_error_that_quotes_what_was_typed_is_withheld(
     def script(received: Request) -> Reaction:
         return function_error(message="invalid literal: " + quote(trigger(received)["context_text"]))
 
-    response = check_kept(script, request, caplog)
+    response = check_kept(server, script, request, caplog)
     assert response.error_code == "function_error"
 
 
-def test_a_function_error_about_something_else_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_function_error_about_something_else_is_told(server: FaultServer, caplog: pytest.LogCaptureFixture) -> None:
     """The echoes above would be withheld if every message were."""
-    response = check_kept(function_error("division by zero", "ZeroDivisionError"), COMMAND, caplog)
+    response = check_kept(server, function_error("division by zero", "ZeroDivisionError"), COMMAND, caplog)
     assert response.error == "function_error: ZeroDivisionError: division by zero"
 
 
 @pytest.mark.parametrize("success", [True, False])
 def test_what_a_function_answers_is_its_own_affair_but_not_the_logs(
-    success: bool, caplog: pytest.LogCaptureFixture
+    success: bool, server: FaultServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     def script(request: Request) -> Reaction:
         said = request.body.decode()
         return answer({"success": success, "message": said, "error": said, "x": said, "targets": [1, said]})
 
-    with FaultServer(script) as server, secret_adapter(server.endpoint_url) as adapter:
+    server.restart(script)
+    with secret_adapter(server.endpoint_url) as adapter:
         response = adapter.execute(COMMAND)
     assert ARGUMENT in (response.message or "")
     assert leaks(logged(caplog)) == []
@@ -270,7 +286,7 @@ def test_what_a_function_answers_is_its_own_affair_but_not_the_logs(
 
 @pytest.mark.parametrize("fault", [param for param in FAULTS if param.values[0].error_code != "timeout"][::4])
 def test_credentials_of_the_environment_are_kept_too(
-    fault: Fault, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    fault: Fault, server: FaultServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
@@ -282,7 +298,7 @@ def test_credentials_of_the_environment_are_kept_too(
         seen.append(request.headers["x-amz-security-token"])
         return fault.reaction
 
-    response = check_kept(script, COMMAND, caplog, read_timeout=30.0, **none)
+    response = check_kept(server, script, COMMAND, caplog, **none)
     assert response.error_code == fault.error_code
     assert set(seen) == {ENVIRONMENT_TOKEN}
 
@@ -290,15 +306,15 @@ def test_credentials_of_the_environment_are_kept_too(
 @pytest.mark.parametrize("end", ["\r\nX-Forged: yes", "\n", "\x01", "é", "\u2028", " "])
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
 def test_malformed_credentials_of_the_environment_are_not_repeated(
-    name: str, end: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    name: str, end: str, server: FaultServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """http.client refuses a header with a line break in it, and quotes the header."""
     values = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": ENVIRONMENT_TOKEN}
     for variable, value in values.items():
         monkeypatch.setenv(variable, value + end if variable == name else value)
     none = {"aws_access_key_id": None, "aws_secret_access_key": None, "aws_session_token": None}
-    good = answer({"success": True})
-    with FaultServer(good) as server, secret_adapter(server.endpoint_url, read_timeout=30.0, **none) as adapter:
+    server.restart(answer({"success": True}))
+    with secret_adapter(server.endpoint_url, **none) as adapter:
         response = adapter.execute(COMMAND)
         assert leaks(written(adapter, COMMAND, response)) == []
     assert leaks(logged(caplog)) == []
@@ -441,28 +457,28 @@ class Lines:
 
 
 @contextlib.contextmanager
-def lines_of(script: Any) -> Iterator[Tuple[LambdaAdapter, Lines]]:
-    """An adapter of a server, whose log is read."""
-    with contextlib.ExitStack() as stack:
-        lines, server = stack.enter_context(Lines()), stack.enter_context(FaultServer(script))
-        yield stack.enter_context(secret_adapter(server.endpoint_url, read_timeout=30.0)), lines
+def lines_of(server: FaultServer, script: Any) -> Iterator[Tuple[LambdaAdapter, Lines]]:
+    """An adapter of the server, whose log is read."""
+    server.restart(script)
+    with Lines() as lines, secret_adapter(server.endpoint_url) as adapter:
+        yield adapter, lines
 
 
-@pytest.mark.parametrize("call", [call_sync, call_async])
 @pytest.mark.parametrize("field", ["session_id", "command", "user_id", "entity_id", "community_id", "platform", "args"])
 @pytest.mark.parametrize("evil", BREAKS + CONTROLS, ids=ascii)
-def test_a_request_writes_no_line_of_its_own(evil: str, field: str, call: Callable[..., Any]) -> None:
+def test_a_request_writes_no_line_of_its_own(evil: str, field: str, server: FaultServer) -> None:
+    """Blocking, it is retried and answered with false; awaited, it succeeds."""
     text = f"x{evil}{FORGED}{evil}"
     request = attrs.evolve(COMMAND, **{field: [text] if field == "args" else text})
     script = [untyped(503), answer({"success": False, "targets": [1]}), answer({"success": True})]
-    with lines_of(script) as (adapter, lines):
-        call(adapter, request)
-        call(adapter, request)
+    with lines_of(server, script) as (adapter, lines):
+        call_sync(adapter, request)
+        call_async(adapter, request)
     lines.check(at_least=6)
 
 
 @pytest.mark.parametrize("evil", BREAKS + CONTROLS, ids=ascii)
-def test_an_answer_writes_no_line_of_its_own(evil: str) -> None:
+def test_an_answer_writes_no_line_of_its_own(evil: str, server: FaultServer) -> None:
     text = f"x{evil}{FORGED}{evil}"
     script = [
         function_error(message=text, error_type=text),
@@ -472,7 +488,7 @@ def test_an_answer_writes_no_line_of_its_own(evil: str) -> None:
         untyped(400, text.encode()),
         answer({"success": True, "targets": [1], text: text}),
     ]
-    with lines_of(script) as (adapter, lines):
+    with lines_of(server, script) as (adapter, lines):
         responses = [adapter.execute(COMMAND) for _ in script]
     lines.check(at_least=2 * len(script))
     assert all(response.error is None or response.error.isprintable() for response in responses)
@@ -482,18 +498,18 @@ def test_an_answer_writes_no_line_of_its_own(evil: str) -> None:
 @pytest.mark.parametrize(
     "header", ["x-amzn-RequestId", "x-amzn-ErrorType", "X-Amz-Function-Error", "X-Amz-Executed-Version", "Retry-After"]
 )
-def test_a_header_writes_no_line_of_its_own(header: str, evil: str) -> None:
+def test_a_header_writes_no_line_of_its_own(header: str, evil: str, server: FaultServer) -> None:
     """A bare CR or LF ends a header where it is read, and starts another."""
     headers = {header: f"x{evil}{FORGED}"}
     script = [respond(429, b"{}", headers), respond(200, b'{"success": true}', headers)]
-    with lines_of(script) as (adapter, lines):
+    with lines_of(server, script) as (adapter, lines):
         response = adapter.execute(COMMAND)
     lines.check(at_least=3)
     assert str(response).isprintable()
 
 
-def test_a_long_id_is_cut() -> None:
-    with lines_of(answer({"success": True})) as (adapter, lines):
+def test_a_long_id_is_cut(server: FaultServer) -> None:
+    with lines_of(server, answer({"success": True})) as (adapter, lines):
         adapter.execute(attrs.evolve(COMMAND, session_id="x" * 1_000_000))
     lines.check(at_least=3)
     assert all(len(line) < 1_000 for line in lines.stream.getvalue().splitlines())

@@ -112,7 +112,7 @@ INVALID = {
     "client": ["client", 5, object(), {}, True],
 }
 ROWS = [
-    pytest.param(name, value, id=f"{name}-{number}-{ascii(value)[:30]}")
+    pytest.param(name, value, id=f"{name}-{number}-{ascii(value)[:30].partition(' at 0x')[0]}")
     for name, values in INVALID.items()
     for number, value in enumerate(values)
     if not (name == "required_scopes" and value is None)
