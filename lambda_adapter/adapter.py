@@ -1,6 +1,5 @@
 """LambdaAdapter: the one object that users hold."""
 
-import functools
 import logging
 import math
 import os
@@ -28,7 +27,6 @@ from .reporter import AttemptReporter
 from .workers import QueueFullError, Steps, Workers, drive
 
 R = TypeVar("R")
-F = TypeVar("F")
 
 logger = logging.getLogger("lambda_adapter")
 logger.addHandler(logging.NullHandler())
@@ -44,6 +42,7 @@ class _Given:
 
     def __init__(self, client: Any) -> None:
         self.client = client
+        self.invoke = client.invoke
 
     def get(self) -> "_Given":
         return self
@@ -263,13 +262,17 @@ class LambdaAdapter:
         """
         import asyncio  # here, so that a script that only calls execute does not take its time
 
-        loop, deadline = asyncio.get_running_loop(), self._deadline()
-        started = self._start(request, deadline, functools.partial(loop.run_in_executor, self._workers))
+        deadline = self._deadline()
+        started = self._start(
+            request, deadline, lambda call: asyncio.get_running_loop().run_in_executor(self._workers, call)
+        )
         if isinstance(started, ExecuteResponse):
             return started
         steps, running = started
         # A call that waits for a place has no thread to notice that its time is up. A millisecond later it surely is.
-        timer = deadline and loop.call_later(deadline.total_timeout_s + 0.001, self._workers.hurry, steps)
+        timer = deadline and asyncio.get_running_loop().call_later(
+            deadline.total_timeout_s + 0.001, self._workers.hurry, steps
+        )
         try:
             response: ExecuteResponse = await running
         finally:
@@ -311,8 +314,8 @@ class LambdaAdapter:
                 future.cancel()
 
     def _start(
-        self, request: Any, deadline: Optional[Deadline], submit: Callable[[Callable[[], Steps[ExecuteResponse]]], F]
-    ) -> Union[ExecuteResponse, Tuple[Steps[ExecuteResponse], F]]:
+        self, request: Any, deadline: Optional[Deadline], submit: Callable[[Callable[[], Steps[ExecuteResponse]]], Any]
+    ) -> Union[ExecuteResponse, Tuple[Steps[ExecuteResponse], Any]]:
         """Hand a call to the adapter's own threads; or the answer to one that makes no attempt."""
         call = self._prepare(request)
         if isinstance(call, Failure):

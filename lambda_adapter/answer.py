@@ -5,7 +5,7 @@ import binascii
 import json
 import math
 import re
-from typing import Any, Dict, List, Optional, Set, Tuple, Union
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import attrs
 import cattrs
@@ -67,7 +67,19 @@ QUEUED = FunctionAnswer(success=True, message="Lambda function queued")
 PERMITTED = FunctionAnswer(success=True, message="Lambda function can be invoked")
 
 
-def decode_answer(body: bytes) -> FunctionAnswer:
+def to_text(body: bytes) -> str:
+    """An answer's bytes as text; what is text in none of JSON's encodings becomes "", which is no JSON either.
+
+    Apart from parsing, so that nobody still holds megabytes of bytes while their text is parsed.
+    """
+    try:
+        # json.loads itself would let halves of surrogate pairs through.
+        return body.decode(json.detect_encoding(body))
+    except ValueError:
+        return ""
+
+
+def decode_answer(text: str) -> FunctionAnswer:
     """Read what a function returned: an object with a boolean ``success``, as JSON.
 
     A JSON string that holds JSON (Node's ``JSON.stringify``) is parsed once more, and API Gateway's envelope
@@ -76,7 +88,7 @@ def decode_answer(body: bytes) -> FunctionAnswer:
     Raises:
         InvalidAnswerError: With what was wrong.
     """
-    answer = _unwrap(_parse(body))
+    answer = _unwrap(_parse(text))
     if not isinstance(answer, dict):
         raise InvalidAnswerError(f"the answer must be a JSON object, not {json_kind(answer)}")
     if "success" not in answer:
@@ -93,13 +105,13 @@ def decode_answer(body: bytes) -> FunctionAnswer:
     )
 
 
-def decode_function_error(body: bytes, payload: bytes) -> str:
+def decode_function_error(text: str, payload: bytes) -> str:
     """What a failed function's answer tells a chat: the error's type and message, without its stack trace.
 
     A message that repeats what the user typed is withheld, and what could be a credential in it is masked.
     """
     try:
-        error = _parse(body)
+        error = _parse(text)
     except InvalidAnswerError:
         return "without saying why"
     if not isinstance(error, dict):
@@ -113,11 +125,9 @@ def decode_function_error(body: bytes, payload: bytes) -> str:
     return told or "without saying why"
 
 
-def _parse(body: Union[bytes, str]) -> Any:
+def _parse(text: str) -> Any:
     """Strict JSON: what Python's parser lets through and a later reader cannot write is refused here."""
     try:
-        # json.loads itself would let halves of surrogate pairs through.
-        text = body.decode(json.detect_encoding(body)) if isinstance(body, bytes) else body
         value = _json.decode(text)
         _check_depth(value)
         if _SURROGATE.search(text):
@@ -131,14 +141,19 @@ def _parse(body: Union[bytes, str]) -> Any:
     return value
 
 
-def _check_depth(value: Any, depth: int = 0) -> None:
+def _check_depth(value: Any) -> None:
     """What was read here, on an almost empty stack, must be writable from deep within a bot's."""
-    if isinstance(value, (dict, list)):
-        if depth == MAX_DEPTH:
-            raise RecursionError
-        for item in value.values() if isinstance(value, dict) else value:
-            if type(item) is dict or type(item) is list:
-                _check_depth(item, depth + 1)
+    level = [value] if type(value) in (dict, list) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for holder in level
+            for item in (holder.values() if type(holder) is dict else holder)
+            if type(item) is dict or type(item) is list
+        ]
+        if not level:
+            return
+    raise RecursionError
 
 
 def _refuse_constant(_name: str) -> None:
@@ -171,7 +186,8 @@ def _unwrap(answer: Any) -> Any:
             body = base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError):
             raise InvalidAnswerError("the answer's body is not base64, though isBase64Encoded says so") from None
-    return _parse(body) if isinstance(body, (str, bytes)) else body
+        body = to_text(body)
+    return _parse(body) if isinstance(body, str) else body
 
 
 def _normalise_targets(targets: Any) -> Tuple[List[Dict[str, Any]], int]:

@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import attrs
 
+from .turnstile import Turnstile
 from .validation import MAX_CONCURRENCY
 
 #: What decides which credentials, endpoint and certificates a client made now would use.
@@ -62,9 +63,16 @@ class ClientSettings:
 class _SharedClient:
     """A client, closed when the last adapter, or the last call in flight, lets go of it."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, turnstile: Turnstile) -> None:
         self.client = client
+        self._turnstile = turnstile
+        turnstile.attach(client)
         weakref.finalize(self, client.close).atexit = False
+
+    def invoke(self, **arguments: Any) -> Any:
+        """``client.invoke``, one thread at a time where it computes."""
+        with self._turnstile:
+            return self.client.invoke(**arguments)
 
 
 class _Registry:
@@ -76,13 +84,15 @@ class _Registry:
         self._clients: weakref.WeakValueDictionary[Tuple[str, ...], _SharedClient] = weakref.WeakValueDictionary()
         # A session costs 50 to 100 ms, so it stays for adapters to come when the last one has gone.
         self._session: Tuple[str, Any] = ("", None)
+        self._turnstile = Turnstile()
 
     def client(self, key: Tuple[str, ...], settings: ClientSettings) -> _SharedClient:
         with self._lock:
             shared = self._clients.get(key)
             if shared is None:
                 # Sessions are not safe to make clients from in several threads: one at a time, under this lock.
-                shared = self._clients[key] = _SharedClient(_make_client(self._session_in(key[1]), settings))
+                client = _make_client(self._session_in(key[1]), settings)
+                shared = self._clients[key] = _SharedClient(client, self._turnstile)
             return shared
 
     def _session_in(self, environment: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Generator, List, Optional
 import attrs
 
 from . import failures
-from .answer import PERMITTED, QUEUED, InvalidAnswerError, decode_answer, decode_function_error
+from .answer import PERMITTED, QUEUED, InvalidAnswerError, decode_answer, decode_function_error, to_text
 from .arguments import Deadline, InvokeArguments
 from .backoff import Backoff
 from .failures import Failure
@@ -29,8 +29,8 @@ class Invoker:
     """Invokes one function until it answers, fails for good, or has no attempt or no time left.
 
     Args:
-        client: Called before each attempt; returns an object whose ``client`` is a boto3 Lambda client. It is kept
-            until the answer has been read.
+        client: Called before each attempt; returns an object with a boto3 Lambda client's ``invoke``. It is kept until
+            the answer has been read.
         clock: Seconds, monotonic.
     """
 
@@ -102,7 +102,7 @@ class Invoker:
         """One request and its whole answer. Raises nothing that is an Exception."""
         try:
             shared = self._client()
-            response = shared.client.invoke(**self._arguments.of_attempt(call, number, deadline))
+            response = shared.invoke(**self._arguments.of_attempt(call, number, deadline))
         except Exception as exc:
             return failed(failures.from_exception(exc))
         try:
@@ -110,22 +110,24 @@ class Invoker:
         except Exception as exc:
             return failed(failures.internal(exc))
         try:
-            return self._judge(response, _read_body(response), call.payload, head)
+            return self._judge(response, to_text(_read_body(response)), call.payload, head)
         except InvalidAnswerError as exc:
             return failed(Failure("invalid_response", str(exc), executed="yes"), **head)
         except Exception as exc:
             return failed(failures.from_lost_answer(exc), **head)
 
-    def _judge(self, response: Dict[str, Any], body: bytes, payload: bytes, head: Dict[str, Any]) -> Outcome:
+    def _judge(self, response: Dict[str, Any], answer_text: str, payload: bytes, head: Dict[str, Any]) -> Outcome:
         """What a complete answer of the Invoke API says."""
         if response.get("FunctionError") is not None:
-            return failed(Failure("function_error", decode_function_error(body, payload), executed="yes"), **head)
+            return failed(
+                Failure("function_error", decode_function_error(answer_text, payload), executed="yes"), **head
+            )
         if self._arguments.invocation_type == "DryRun":
             return Outcome(executed="no", answer=PERMITTED, **head)
         if self._arguments.invocation_type == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
             return Outcome(executed="maybe", answer=QUEUED, **head)
-        answer = decode_answer(body)
+        answer = decode_answer(answer_text)
         failure = None
         if not answer.success:
             failure = Failure("function_failed", "the function answered success=false", executed="yes")

@@ -227,8 +227,8 @@ Place = Union[str, Tuple[Any, Union[str, int]]]
 def _check_json(value: Any, place: Place, depth: int = 0) -> None:
     """Raise UnfitRequestError, with the path, for what strict JSON cannot hold.
 
-    A payload may have megabytes of small values: a path is put together for a wrong one only, and a value that is
-    plainly right costs no call.
+    A payload may have megabytes of small values: a path is put together for a wrong one only, and plain text costs no
+    call.
     """
     if not isinstance(value, (dict, list, tuple)):
         _check_scalar(value, place)

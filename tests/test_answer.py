@@ -7,16 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_adapter.answer import QUEUED, FunctionAnswer, InvalidAnswerError, decode_answer, decode_function_error
+from lambda_adapter.answer import (
+    QUEUED,
+    FunctionAnswer,
+    InvalidAnswerError,
+    decode_answer,
+    decode_function_error,
+    to_text,
+)
 
 
 def decode(obj):
-    return decode_answer(json.dumps(obj).encode())
+    return decode_answer(json.dumps(obj))
 
 
 def refusal(body):
     with pytest.raises(InvalidAnswerError) as caught:
-        decode_answer(body)
+        decode_answer(to_text(body))
     return str(caught.value)
 
 
@@ -183,7 +190,7 @@ def test_half_a_surrogate_pair_is_refused_however_it_is_written(body):
 
 
 def test_a_whole_surrogate_pair_is_text():
-    assert decode_answer(b'{"success": true, "message": "\\ud83e\\udd86"}').message == "🦆"
+    assert decode_answer('{"success": true, "message": "\\ud83e\\udd86"}').message == "🦆"
 
 
 @pytest.mark.parametrize("key", ["message", "error", "targets", "custom"])
@@ -197,7 +204,7 @@ def test_a_deep_answer_is_read_or_refused(key, depth):
 def outcome_of(body):
     """``success``, or the text of the refusal; anything else that is raised fails the test."""
     try:
-        return decode_answer(body).success
+        return decode_answer(to_text(body)).success
     except InvalidAnswerError as exc:
         return str(exc)
 
@@ -236,7 +243,7 @@ def payload(context_text=None, event_data=None):
 
 
 def told(error, **typed):
-    return decode_function_error(json.dumps(error).encode(), payload(**typed))
+    return decode_function_error(json.dumps(error), payload(**typed))
 
 
 @pytest.mark.parametrize(
@@ -265,7 +272,7 @@ def test_a_function_error_tells_type_and_message_on_one_line(error, expected):
 
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"[" * 100_000, b"\xff"], ids=["empty", "text", "deep", "binary"])
 def test_a_function_error_without_readable_body_is_still_told(body):
-    assert decode_function_error(body, payload()) == "without saying why"
+    assert decode_function_error(to_text(body), payload()) == "without saying why"
 
 
 def test_a_long_message_is_cut():
