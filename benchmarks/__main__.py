@@ -1,0 +1,116 @@
+"""The command line of the benchmarks."""
+
+import argparse
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+import time
+from typing import List, Optional, Sequence
+
+from . import measure, report
+from .parts import AIOBOTO3, Json, Part, make_parts
+
+_DESCRIPTION = """\
+Measure lambda_adapter beside what people would use instead, and write results.json (every sample), RESULTS.md (medians
+and ratios) and chart.svg (throughput). Without NAME everything is measured, in about seven minutes; with names only
+those parts, and the other rows stay as they were. Nothing else should run meanwhile.
+
+Needs Linux, better with two cores, and: pip install -e '.[bench]'. The first run makes a virtual environment for
+aioboto3, which needs an older botocore, in .benchmarks.
+"""
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    names = [part.name for part in make_parts()]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", metavar="NAME", nargs="*", help=", ".join(names))
+    parser.add_argument("--output", type=pathlib.Path, metavar="DIR", help="where to write (default: benchmarks)")
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="only see that all of it works: tiny counts, no aioboto3, nothing written without --output",
+    )
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.names) - set(names))
+    if unknown:
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(names)}")
+    chart = importlib.util.find_spec("matplotlib") is not None
+    if not (chart or options.smoke):
+        parser.error("the chart needs matplotlib: pip install -e '.[bench]'")
+
+    parts = make_parts(options.smoke)
+    chosen = [part for part in parts if part.name in (options.names or names)]
+    output = options.output or (None if options.smoke else measure.ROOT / "benchmarks")
+    try:
+        results = run(chosen, options.smoke, _read(output))
+    except measure.MeasurementError as exc:
+        print(f"\n{exc}", file=sys.stderr)
+        return 1
+    table = report.markdown(results, parts)
+    print(table)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "results.json").write_text(_to_json(results), encoding="utf-8")
+        (output / "RESULTS.md").write_text(table, encoding="utf-8")
+        if not chart:
+            print("matplotlib is not installed, so there is no chart", file=sys.stderr)
+        elif "async" in results["samples"]:
+            report.draw_chart(results["samples"]["async"], output / "chart.svg")
+    return 0
+
+
+def run(parts: Sequence[Part], smoke: bool, earlier: Optional[Json]) -> Json:
+    """Measure ``parts``; what ``earlier`` has of the others stays if it was measured like this."""
+    started, watched = time.monotonic(), sys.stderr.isatty()
+
+    def say(line: str) -> None:
+        line = f"{time.monotonic() - started:4.0f} s  {line}"
+        # One line that changes, where somebody watches.
+        print(f"\r\x1b[K{line}" if watched else line, end="" if watched else "\n", file=sys.stderr, flush=True)
+
+    if os.getloadavg()[0] > 1:
+        say(f"this machine is busy with something else (load {os.getloadavg()[0]:.1f}), and figures will be off")
+    cores = measure.available_cores()
+    results: Json = {"smoke": smoke, "machine": measure.describe_machine(len(cores)), "versions": {}, "samples": {}}
+    if earlier is not None and all(earlier[key] == results[key] for key in ("smoke", "machine")):
+        results.update(versions=earlier["versions"], samples=earlier["samples"])
+    aioboto3 = None
+    if any(each.peer == AIOBOTO3 for part in parts for each in part.measurements):
+        if smoke:
+            say("aioboto3 is left out: a smoke run installs nothing")
+        else:
+            aioboto3 = measure.aioboto3_python(say)
+    with measure.pinned_endpoint(cores) as url:
+        runner = measure.Runner(url, len(cores), say, aioboto3)
+        results["versions"].update(runner.versions())
+        for part in parts:
+            results["samples"][part.name] = runner.run(part)
+    say("done\n" if watched else "done")
+    return results
+
+
+def _read(output: Optional[pathlib.Path]) -> Optional[Json]:
+    """The results of an earlier run."""
+    path = output / "results.json" if output else None
+    if path is None or not path.exists():
+        return None
+    earlier: Json = json.loads(path.read_text(encoding="utf-8"))
+    return earlier
+
+
+def _to_json(results: Json) -> str:
+    """One sample a line, so that a diff shows what has changed."""
+    parts: List[str] = []
+    for name, samples in results["samples"].items():
+        lines = ",\n".join(f"      {json.dumps(sample)}" for sample in samples)
+        parts.append(f"    {json.dumps(name)}: [\n{lines}\n    ]")
+    head = json.dumps({key: value for key, value in results.items() if key != "samples"}, indent=2)
+    return head[: -len("\n}")] + ',\n  "samples": {\n' + ",\n".join(parts) + "\n  }\n}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

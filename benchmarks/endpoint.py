@@ -1,0 +1,167 @@
+"""An Invoke endpoint that is faster than its clients: fixed bytes after a fixed delay, in a process of its own.
+
+``python -m benchmarks.endpoint [CORE]`` prints its port as JSON, serves on loopback until its standard input ends, and
+runs on that core alone if one is given. A function's name says what it does:
+
+delay-MS       a typical answer after MS milliseconds
+text-BYTES     one long text of about BYTES bytes
+records-BYTES  many small records of about BYTES bytes together
+throttle       429 TooManyRequestsException, at once
+
+GET /stats says how many invocations there were, over how many connections, and this process's CPU time.
+"""
+
+import asyncio
+import functools
+import json
+import os
+import re
+import sys
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+TYPICAL = {
+    "success": True,
+    "message": "Berlin: 18 °C, light rain until five.",
+    "response_type": "text",
+    "targets": ["discord"],
+    "overlay_data": {"title": "Weather", "temperature_c": 18, "rain": True, "icon": "drizzle"},
+    "browser_source_url": None,
+}
+
+_PATH = re.compile(rb"\S+ (\S+) HTTP/1\.1\r\n")
+_FUNCTION = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_HEAD_END = b"\r\n\r\n"
+
+
+def text(size_bytes: int) -> str:
+    """One long text."""
+    words = "The quick brown fox jumps over the lazy dog. "
+    return (words * (size_bytes // len(words) + 1))[:size_bytes]
+
+
+def records(size_bytes: int) -> List[Dict[str, Any]]:
+    """Small records, of about 100 bytes of JSON each."""
+    return [
+        {"id": number, "user": f"user-{number:06}", "text": "Good evening, chat!", "score": 0.5, "roles": ["viewer"]}
+        for number in range(size_bytes // 100)
+    ]
+
+
+def http(status: str, body: Any, error: str = "") -> bytes:
+    """A whole HTTP answer; a typed AWS error when ``error`` names one."""
+    content = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+    head += "x-amzn-RequestId: 7b6f3c1e-5d0a-4c52-9a51-0b6f2f1d9c44\r\n"
+    head += f"x-amzn-ErrorType: {error}\r\n" if error else "X-Amz-Executed-Version: $LATEST\r\n"
+    return f"{head}\r\n".encode() + content
+
+
+@functools.lru_cache(maxsize=None)
+def behaviour(function: str) -> Tuple[float, bytes]:
+    """A function's delay in seconds, and its answer."""
+    kind, _, number = function.partition("-")
+    if kind == "delay" and number.isdigit():
+        return int(number) / 1000, http("200 OK", TYPICAL)
+    if kind == "text" and number.isdigit():
+        return 0, http("200 OK", {"success": True, "message": "Done.", "text": text(int(number))})
+    if kind == "records" and number.isdigit():
+        return 0, http("200 OK", {"success": True, "message": "Done.", "records": records(int(number))})
+    if function == "throttle":
+        body = {
+            "Reason": "ReservedFunctionConcurrentInvocationLimitExceeded",
+            "Type": "User",
+            "message": "Rate Exceeded.",
+        }
+        return 0, http("429 Too Many Requests", body, "TooManyRequestsException")
+    body = {"Type": "User", "Message": f"Function not found: {function}"}
+    return 0, http("404 Not Found", body, "ResourceNotFoundException")
+
+
+class Stats:
+    """What GET /stats tells."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.requests = 0
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection: requests are answered one after another, in their order."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+        self._transport: Any = None
+        self._unread = b""
+        self._body_bytes = 0  # of the request's body, still to come
+        self._path: Optional[str] = None  # of the request whose body is still to come
+        self._answering = False
+        self._invoked = False
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._unread = self._unread + data if self._unread else data
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take from what has arrived, until more must arrive or an answer is due."""
+        while not self._answering:
+            if self._path is None:
+                head, end, rest = self._unread.partition(_HEAD_END)
+                if not end:
+                    return
+                self._unread = rest
+                self._begin(head + end)
+            # Bodies are counted, not kept: this process must not be what a client of 5 MB waits for.
+            taken = min(self._body_bytes, len(self._unread))
+            self._body_bytes -= taken
+            self._unread = self._unread[taken:]
+            if self._body_bytes:
+                return
+            self._end()
+
+    def _begin(self, head: bytes) -> None:
+        path, length = _PATH.match(head), _LENGTH.search(head)
+        self._path = path.group(1).decode() if path else ""
+        self._body_bytes = int(length.group(1)) if length else 0
+
+    def _end(self) -> None:
+        path, self._path = self._path or "", None
+        if path == "/stats":
+            self._transport.write(http("200 OK", {**vars(self._stats), "cpu_s": time.process_time()}))
+            return
+        self._stats.requests += 1
+        self._stats.connections += not self._invoked
+        self._invoked = True
+        function = _FUNCTION.fullmatch(path)
+        delay_s, answer = behaviour(function.group(1) if function else path)
+        if not delay_s:
+            self._transport.write(answer)
+            return
+        self._answering = True
+        asyncio.get_running_loop().call_later(delay_s, self._answer, answer)
+
+    def _answer(self, answer: bytes) -> None:
+        self._answering = False
+        self._transport.write(answer)
+        self._go_on()
+
+
+async def serve() -> None:
+    """Serve until standard input ends: with the process that started this one, whatever became of it."""
+    loop = asyncio.get_running_loop()
+    stats = Stats()
+    server = await loop.create_server(lambda: Connection(stats), "127.0.0.1", 0, backlog=1024)
+    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    ended = asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), ended.set)
+    await ended.wait()
+
+
+if __name__ == "__main__":
+    for core in sys.argv[1:]:
+        os.sched_setaffinity(0, {int(core)})
+    asyncio.run(serve())
