@@ -24,21 +24,19 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ReadTimeoutError
 
 from . import workers
-from .local import (
-    ACCOUNT_ID,
+from .handlers import (
     Handler,
     LambdaContext,
-    LocalCall,
-    _Answer,
-    _call_handler,
-    _check_whole,
-    _client_context_object,
-    _failure,
-    _marshal,
-    _Outcome,
-    _RefusedError,
+    Outcome,
+    call_handler,
+    client_context_object,
+    failure,
+    make_context,
+    marshal,
 )
-from .validation import _FUNCTION
+from .invoke_api import Answer, LocalCall, RefusedError, throttled
+from .local import check_whole
+from .validation import FUNCTION
 
 try:
     from moto import mock_aws
@@ -64,16 +62,16 @@ class _Fault:
     """Keeps the function from running."""
 
     #: None: there is no answer in time.
-    answer: Optional[_Answer]
+    answer: Optional[Answer]
 
-    def happen(self, url: str) -> _Answer:
+    def happen(self, url: str) -> Answer:
         if self.answer is None:
             raise ReadTimeoutError(endpoint_url=url)
         return self.answer
 
 
 #: What a function does in one attempt.
-_Step = Union[_Fault, Callable[[Any, LambdaContext], _Outcome]]
+_Step = Union[_Fault, Callable[[Any, LambdaContext], Outcome]]
 
 
 class MockFunction:
@@ -117,8 +115,8 @@ class MockFunction:
             times: Attempts in a row, from 1.
         """
 
-        def step(_: Any, context: LambdaContext) -> _Outcome:
-            return _failure(error_type, message, context.aws_request_id)
+        def step(_: Any, context: LambdaContext) -> Outcome:
+            return failure(error_type, message, context.aws_request_id)
 
         return self._add(step, times)
 
@@ -129,11 +127,9 @@ class MockFunction:
             times: Attempts in a row, from 1.
             retry_after: Whole seconds that the answer asks to wait; here nobody does.
         """
-        reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
-        answer = _RefusedError(429, "TooManyRequestsException", "Rate Exceeded.", Reason=reason).answer
         if retry_after is not None:
-            _check_whole("retry_after", retry_after, 0, None)
-            answer.headers["Retry-After"] = str(retry_after)
+            check_whole("retry_after", retry_after, 0, None)
+        answer = throttled("ReservedFunctionConcurrentInvocationLimitExceeded", retry_after).answer
         return self._add(_Fault(answer), times)
 
     def times_out(self, *, times: Optional[int] = None) -> "MockFunction":
@@ -152,12 +148,12 @@ class MockFunction:
             status: The HTTP status that goes with it, 400 to 599.
             times: Attempts in a row, from 1.
         """
-        _check_whole("status", status, 400, 599)
-        return self._add(_Fault(_RefusedError(status, code, "mock_lambda rejected it").answer), times)
+        check_whole("status", status, 400, 599)
+        return self._add(_Fault(RefusedError(status, code, "mock_lambda rejected it").answer), times)
 
     def _add(self, step: _Step, times: Optional[int]) -> "MockFunction":
         if times is not None:
-            _check_whole("times", times, 1, None)
+            check_whole("times", times, 1, None)
         with self._lock:
             self._steps.extend([step] * (times or 1))
             if self._last_stays:
@@ -176,15 +172,15 @@ class MockFunction:
         if callable(answer):
             return functools.partial(_run, self.name, answer)
         # Now, so that what the test changes later changes nothing.
-        outcome = _Outcome(answer) if isinstance(answer, bytes) else _marshal(answer, "")
+        outcome = Outcome(answer) if isinstance(answer, bytes) else marshal(answer, "")
         if outcome.failed:
             why = json.loads(outcome.body)["errorMessage"]
             raise ValueError(f"an answer of {self.name!r} must be a handler, JSON-able, or bytes as they are: {why}")
         return lambda event, context: outcome
 
     @staticmethod
-    def _success(_: Any, __: LambdaContext) -> _Outcome:
-        return _Outcome(b'{"success": true}')
+    def _success(_: Any, __: LambdaContext) -> Outcome:
+        return Outcome(b'{"success": true}')
 
 
 class MockLambda:
@@ -211,7 +207,7 @@ class MockLambda:
         Raises:
             ValueError: ``name`` can be no function's, or ``answer`` is not JSON-able.
         """
-        parts = _FUNCTION.fullmatch(name)
+        parts = FUNCTION.fullmatch(name)
         if parts is None:
             raise ValueError(f"name must be a function's name or ARN; got {name!r}")
         made = MockFunction(parts["name"], answer)
@@ -231,7 +227,7 @@ class MockLambda:
         Raises:
             LookupError: No function has this name, and none was called by it.
         """
-        parts = _FUNCTION.fullmatch(name)
+        parts = FUNCTION.fullmatch(name)
         name = parts["name"] if parts else name
         with self._lock:
             known = name in self._functions or name in self._calls
@@ -310,19 +306,19 @@ def _before_send(stubber: BotocoreStubber, event_name: str, request: Any, **kwar
     request_id = str(uuid.uuid4())
     try:
         answer = _respond(mocks, request, request_id)
-    except _RefusedError as refused:
+    except RefusedError as refused:
         answer = refused.answer
     headers = {"x-amzn-RequestId": request_id, "Content-Length": str(len(answer.body)), **answer.headers}
     raw: Any = urllib3.HTTPResponse(io.BytesIO(answer.body), headers, answer.status, preload_content=False)
     return AWSResponse(request.url, raw.status, raw.headers, raw)
 
 
-def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> _Answer:
+def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> Answer:
     """An Invoke request -> its answer, in AWS's shape."""
     headers = {name.lower(): _as_text(value) for name, value in request.headers.items()}
     url = urlsplit(request.url)
     identifier = unquote(url.path.split("/")[-2])  # /2015-03-31/functions/{FunctionName}/invocations
-    parts = _FUNCTION.fullmatch(identifier)
+    parts = FUNCTION.fullmatch(identifier)
     name, suffix = (parts["name"], parts["qualifier"]) if parts else (identifier, None)
     call = LocalCall(
         function_name=name,
@@ -338,17 +334,16 @@ def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> _Answer:
     function = owner._take(call)
     if function is None:
         logger.warning("A function was invoked that the test has not made: %r. %r", name, owner)
-        raise _RefusedError(404, "ResourceNotFoundException", f"Function not found: {context.invoked_function_arn}")
+        raise RefusedError(404, "ResourceNotFoundException", f"Function not found: {context.invoked_function_arn}")
     step = function._next(call.invocation_type)
     if isinstance(step, _Fault):
         return step.happen(request.url)
     if call.invocation_type == "DryRun":
-        return _Answer(204)
+        return Answer(204)
     outcome = step(event, context)
     if call.invocation_type == "Event":
-        return _Answer(202)
-    error = {"X-Amz-Function-Error": "Unhandled"} if outcome.failed else {}
-    return _Answer(200, outcome.body, {"X-Amz-Executed-Version": context.function_version, **error})
+        return Answer(202)
+    return outcome.to_answer(context.function_version)
 
 
 def _as_text(value: Union[str, bytes]) -> str:
@@ -357,26 +352,18 @@ def _as_text(value: Union[str, bytes]) -> str:
 
 def _context(call: LocalCall) -> LambdaContext:
     signed = _SIGNED_REGION.search(call.headers.get("authorization", ""))
-    suffix = f":{call.qualifier}" if call.qualifier else ""
-    version = call.qualifier if call.qualifier and call.qualifier.isdigit() else "$LATEST"
-    client_context = _client_context_object(call.client_context)
-    return LambdaContext(
-        function_name=call.function_name,
-        function_version=version,
-        invoked_function_arn=(
-            f"arn:aws:lambda:{signed[1] if signed else 'us-east-1'}:{ACCOUNT_ID}:function:{call.function_name}{suffix}"
-        ),
-        memory_limit_in_mb=str(_MEMORY_MB),
-        aws_request_id=call.request_id,
-        log_group_name=f"/aws/lambda/{call.function_name}",
-        log_stream_name=f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version}]{call.request_id}",
-        client_context=None if call.invocation_type == "Event" else client_context,
-        tenant_id=call.tenant_id,
+    return make_context(
+        call,
+        client_context_object(call.client_context),
+        region=signed[1] if signed else "us-east-1",
+        memory_mb=_MEMORY_MB,
+        environment_id=call.request_id,
         deadline_s=time.monotonic() + _TIMEOUT_S,
+        log=[],
     )
 
 
-def _run(name: str, handler: Handler, event: Any, context: LambdaContext) -> _Outcome:
+def _run(name: str, handler: Handler, event: Any, context: LambdaContext) -> Outcome:
     """A handler's outcome, except where it ended the test: Ctrl-C and pytest.fail are no errors of the function."""
     ended: List[BaseException] = []
 
@@ -389,7 +376,7 @@ def _run(name: str, handler: Handler, event: Any, context: LambdaContext) -> _Ou
             ended.append(exc)
             raise
 
-    outcome = _call_handler(watched, event, context)
+    outcome = call_handler(watched, event, context)
     if ended:
         raise ended[0]
     if outcome.failed:

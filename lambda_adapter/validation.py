@@ -39,7 +39,7 @@ MAX_INTEGER_BITS = 14_000
 INVOCATION_TYPES = ("RequestResponse", "Event")
 
 #: Of botocore's Lambda model, but with the ARN's parts all there or none. To be used with fullmatch only.
-_FUNCTION = re.compile(
+FUNCTION = re.compile(
     r"""
     (?: (?P<arn> arn:aws[a-zA-Z-]*:lambda:
             (?P<region> (?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d ):
@@ -50,6 +50,7 @@ _FUNCTION = re.compile(
     """,
     re.ASCII | re.VERBOSE,
 )
+_FUNCTION = FUNCTION  # for cli/invoke.py, until it says FUNCTION
 #: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (Qualifier)
 _QUALIFIER = re.compile(r"\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9$_-]{1,128}", re.ASCII)
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -133,7 +134,7 @@ def qualifier(_: Any, attribute: Any, value: Any) -> None:
 
 def one_qualifier(identifier: str, separate: Optional[str]) -> None:
     """A version in the identifier and another beside it leave open which one is meant."""
-    parts = _FUNCTION.fullmatch(identifier)
+    parts = FUNCTION.fullmatch(identifier)
     if separate is not None and parts is not None and parts["qualifier"]:
         raise ValueError("qualifier must be None where function_identifier ends in one; leave one of the two out")
 
@@ -251,12 +252,12 @@ def function_name(identifier: Any, prefix: Optional[str], client_region: str) ->
     """
     if not isinstance(identifier, str):
         raise _wrong("function_identifier", "a string", identifier)
-    parts = _FUNCTION.fullmatch(identifier)
+    parts = FUNCTION.fullmatch(identifier)
     is_arn = parts is not None and bool(parts["arn"] or parts["partial"])
     if prefix and is_arn:
         raise ValueError("function_prefix goes in front of a name, and function_identifier is an ARN; leave one out")
     name = f"{prefix or ''}{identifier}"
-    parts = _FUNCTION.fullmatch(name)
+    parts = FUNCTION.fullmatch(name)
     if parts is None or not _is_possible(parts, name):
         raise _wrong(
             "function_identifier",

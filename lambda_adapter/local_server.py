@@ -1,0 +1,156 @@
+"""The HTTP/1.1 server on loopback under LocalLambda: whole requests in, answers out."""
+
+import contextlib
+import re
+import socket
+import socketserver
+import threading
+import uuid
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from types import MappingProxyType
+from typing import Any, Callable, List, Mapping, Optional, Tuple
+
+from .invoke_api import Answer, RefusedError
+from .validation import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
+
+_POLL_S = 0.02  # how long disconnect() may wait for the accepting thread to look up; costs 0.5 % of a core
+_LINGER_S = 1.0  # how long a silent client may keep a connection that has had its last answer
+
+#: respond(target, headers with names in lower case, body, request id) -> the answer, or it raises RefusedError.
+Respond = Callable[[str, Mapping[str, str], bytes, str], Answer]
+
+
+class Server(socketserver.TCPServer):
+    """A daemon thread per connection, all of which end before server_close() returns.
+
+    `socketserver.ThreadingTCPServer` joins only threads that are not daemons, and those would keep a script that
+    forgets close() from exiting.
+    """
+
+    allow_reuse_address = True
+    request_queue_size = 1_024
+
+    def __init__(self, port: int, respond: Respond) -> None:
+        self.respond = respond
+        self._connections: List[Tuple[threading.Thread, socket.socket]] = []
+        # Without it shutdown() might hit a descriptor that was closed and given away meanwhile.
+        self._closing = threading.Lock()
+        self._acceptor = threading.Thread(target=self.serve_forever, args=(_POLL_S,), name="local-lambda", daemon=True)
+        super().__init__(("127.0.0.1", port), _Connection)
+
+    def start(self) -> None:
+        """Begins to accept connections, in a thread of its own."""
+        self._acceptor.start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(
+            target=self._serve, args=(request, client_address), name="local-lambda-connection", daemon=True
+        )
+        thread.start()
+        alive = [connection for connection in self._connections if connection[0].is_alive()]
+        self._connections = [*alive, (thread, request)]
+
+    def _serve(self, request: Any, client_address: Any) -> None:
+        try:
+            self.finish_request(request, client_address)
+        finally:
+            with self._closing:
+                self.shutdown_request(request)
+
+    def disconnect(self) -> None:
+        """Accepts nothing more, and cuts every connection; server_close() must follow."""
+        self.shutdown()
+        self._acceptor.join()
+        for _, connection in self._connections:
+            with self._closing, contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for thread, _ in self._connections:
+            thread.join()
+
+
+class _Connection(BaseHTTPRequestHandler):
+    """HTTP alone: requests in, answers out."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+    raw_requestline: bytes
+
+    def handle(self) -> None:
+        # OSError: the client is gone, and nobody is left to answer.
+        with contextlib.suppress(OSError):
+            super().handle()
+            self._linger()
+
+    def _linger(self) -> None:
+        """Reads what is left: closing on unread bytes resets the connection and loses the last answer."""
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(_LINGER_S)
+        while self.connection.recv(65_536):
+            pass
+
+    def parse_request(self) -> bool:
+        """Two more things are malformed: a blank request line, and a header line that is none."""
+        if not self.raw_requestline.decode("iso-8859-1").split():
+            self.send_error(400, "Bad request syntax: blank line")
+            return False
+        if not super().parse_request():
+            return False
+        if self.headers.defects:
+            self.send_error(400, "Bad header line")
+            return False
+        return True
+
+    def do_POST(self) -> None:
+        request_id = str(uuid.uuid4())
+        try:
+            headers = MappingProxyType({name.lower(): value for name, value in self.headers.items()})
+            answer = self.server.respond(self.path, headers, self._body(), request_id)
+        except RefusedError as refused:
+            answer = refused.answer
+        self._send(answer, request_id)
+
+    def _body(self) -> bytes:
+        """The request's body. Until it is read, no other request can follow on this connection."""
+        keep_alive, self.close_connection = not self.close_connection, True
+        lengths = self.headers.get_all("Content-Length", [])
+        is_plain = len(lengths) == 1 and re.fullmatch("[0-9]{1,18}", lengths[0])
+        if not is_plain or "Transfer-Encoding" in self.headers:
+            text = "A request needs exactly one Content-Length, a whole number, and no Transfer-Encoding"
+            raise RefusedError(400, "InvalidRequestException", text)
+        length = int(lengths[0])
+        is_event = self.headers.get("X-Amz-Invocation-Type") == "Event"
+        limit = MAX_EVENT_BYTES if is_event else MAX_REQUEST_RESPONSE_BYTES
+        if length > limit:
+            text = f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
+            raise RefusedError(413, "RequestTooLargeException", text)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise RefusedError(400, "InvalidRequestException", f"The body ended after {len(body)} of {length} bytes")
+        self.close_connection = not keep_alive
+        return body
+
+    def send_error(self, code: int, message: Optional[str] = None, explain: Optional[str] = None) -> None:
+        """What the base class finds wrong, in AWS's shape; 501 is what it says of any method but POST."""
+        self.close_connection = True
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            refused = RefusedError(405, "MethodNotAllowedException", "Invoke is a POST")
+        else:
+            refused = RefusedError(code, "InvalidRequestException", message or HTTPStatus(code).phrase)
+        self._send(refused.answer, str(uuid.uuid4()))
+
+    def _send(self, answer: Answer, request_id: str) -> None:
+        """Writes an answer in one piece: in two, Nagle and the client's delayed ACK may cost 40 ms."""
+        headers = {"Date": self.date_time_string(), "x-amzn-RequestId": request_id, **answer.headers}
+        if answer.status != HTTPStatus.NO_CONTENT:
+            headers["Content-Type"] = "application/json"
+            headers["Content-Length"] = str(len(answer.body))
+        if self.close_connection:
+            headers["Connection"] = "close"
+        lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self.wfile.write("\r\n".join([*lines, "", ""]).encode("ascii") + answer.body)
