@@ -1,0 +1,246 @@
+"""examples/three_second_rule.py: acknowledged in time, answered later, invoked once, whatever happens meanwhile."""
+
+import asyncio
+import os
+import pathlib
+import re
+import runpy
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from fault_server import FaultServer, untyped
+
+import lambda_adapter
+from lambda_adapter import ExecuteRequest, LocalLambda
+
+SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "examples" / "three_second_rule.py"
+PACKAGES = pathlib.Path(lambda_adapter.__file__).resolve().parent.parent
+ACKNOWLEDGED = "Working on it ..."
+NO_ANSWER = "I cannot finish this now. Please ask again in a minute."
+LONG_S = 30.0  # a patience that no test here exhausts
+
+answer_in_time = runpy.run_path(str(SCRIPT))["answer_in_time"]
+
+
+class Chat:
+    """What the user sees."""
+
+    def __init__(self):
+        self.seen = []
+
+    async def send(self, text):
+        self.seen.append(text)
+
+    async def until(self, *seen):
+        """Waits for exactly this to have been seen."""
+        await until(lambda: len(self.seen) >= len(seen))
+        assert self.seen == list(seen)
+
+
+async def until(happened):
+    deadline = time.monotonic() + LONG_S
+    while not happened():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+class Slow:
+    """A handler that ends when it is let go."""
+
+    def __init__(self):
+        self.let_go = threading.Event()
+
+    def __call__(self, event, context):
+        self.let_go.wait(LONG_S)
+        if event["trigger"]["context_text"] == "fail":
+            raise ConnectionError("the data base is down")
+        return {"success": True, "message": f"Answer to {event['user']['id']}."}
+
+
+@pytest.fixture
+def slow():
+    handler = Slow()
+    yield handler
+    handler.let_go.set()
+
+
+@pytest.fixture
+def local(slow):
+    with LocalLambda({"function": slow}, timeout=60) as local:
+        yield local
+
+
+def ask(user="pingu", *args):
+    return ExecuteRequest("slow", list(args), user, "lobby", "example", f"session-of-{user}", "discord")
+
+
+def test_a_quick_answer_is_not_preceded_by_an_acknowledgement(local, slow, make_adapter):
+    slow.let_go.set()
+    adapter, chat = make_adapter(endpoint_url=local.endpoint_url), Chat()
+    response = asyncio.run(answer_in_time(adapter, ask(), chat.send, LONG_S))
+    assert chat.seen == [response.message] == ["Answer to pingu."]
+    assert len(local.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "outcome"),
+    [
+        pytest.param([], "Answer to pingu.", id="an-answer"),
+        pytest.param(["fail"], "function_error: ConnectionError: the data base is down", id="a-failure"),
+    ],
+)
+def test_what_comes_after_the_acknowledgement_is_delivered_from_the_same_invocation(
+    local, slow, make_adapter, args, outcome
+):
+    adapter, chat = make_adapter(endpoint_url=local.endpoint_url), Chat()
+
+    async def main():
+        task = asyncio.ensure_future(answer_in_time(adapter, ask("pingu", *args), chat.send, 0.01))
+        await chat.until(ACKNOWLEDGED)
+        slow.let_go.set()
+        return await task
+
+    response = asyncio.run(main())
+    assert chat.seen == [ACKNOWLEDGED, outcome]
+    assert outcome in (response.message, response.error)
+    assert len(local.calls) == 1
+
+
+def test_many_users_wait_at_once_and_each_has_their_own_answer(local, slow, make_adapter):
+    adapter, chats = make_adapter(endpoint_url=local.endpoint_url), {f"user_{n}": Chat() for n in range(20)}
+
+    async def main():
+        tasks = [
+            asyncio.ensure_future(answer_in_time(adapter, ask(user), chat.send, 0.01)) for user, chat in chats.items()
+        ]
+        for chat in chats.values():
+            await chat.until(ACKNOWLEDGED)
+        slow.let_go.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    for user, chat in chats.items():
+        assert chat.seen == [ACKNOWLEDGED, f"Answer to {user}."]
+    assert len(local.calls) == 20
+
+
+def test_an_adapter_that_closes_still_delivers_what_is_in_flight(local, slow, make_adapter):
+    adapter, chat = make_adapter(endpoint_url=local.endpoint_url), Chat()
+
+    async def main():
+        task = asyncio.ensure_future(answer_in_time(adapter, ask(), chat.send, 0.01))
+        await chat.until(ACKNOWLEDGED)
+        await until(lambda: local.calls)
+        adapter.close()
+        slow.let_go.set()
+        await task
+
+    asyncio.run(main())
+    assert chat.seen == [ACKNOWLEDGED, "Answer to pingu."]
+
+
+# An attempt fails at once, and the next one would follow after LONG_S: a call that is over sooner was ended.
+
+
+@pytest.fixture
+def failing():
+    with FaultServer(untyped(503)) as server:
+        yield server
+
+
+@pytest.fixture
+def retrying(failing, make_adapter):
+    return make_adapter(endpoint_url=failing.endpoint_url, initial_retry_delay=LONG_S, jitter=0.0)
+
+
+async def ended(adapter):
+    """Waits until the call is counted, and so over."""
+    await until(lambda: adapter.health.total_requests == 1)
+
+
+def test_an_adapter_that_closes_delivers_the_failure_of_what_waits_for_a_retry(failing, retrying):
+    chat = Chat()
+
+    async def main():
+        task = asyncio.ensure_future(answer_in_time(retrying, ask(), chat.send, 0.01))
+        await chat.until(ACKNOWLEDGED)
+        await until(lambda: failing.requests)
+        retrying.close()
+        return await task
+
+    response = asyncio.run(main())
+    assert response.error_code == "service_error"
+    assert chat.seen == [ACKNOWLEDGED, response.error]
+
+
+@pytest.mark.parametrize(
+    ("patience_s", "seen"),
+    [
+        pytest.param(0.01, [ACKNOWLEDGED], id="after-the-acknowledgement"),
+        pytest.param(LONG_S, [], id="before-the-acknowledgement"),
+    ],
+)
+def test_a_bot_that_shuts_down_tells_the_user_and_tries_no_more(failing, retrying, patience_s, seen):
+    chat = Chat()
+
+    async def main():
+        task = asyncio.ensure_future(answer_in_time(retrying, ask(), chat.send, patience_s))
+        await chat.until(*seen)
+        await until(lambda: failing.requests)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await ended(retrying)
+
+    asyncio.run(main())
+    assert chat.seen == [*seen, NO_ANSWER]
+    assert len(failing.requests) == 1
+
+
+def test_an_acknowledgement_that_cannot_be_sent_is_raised_and_nothing_is_tried_again(failing, retrying):
+    async def broken(text):
+        await until(lambda: failing.requests)
+        raise ConnectionError("the platform is down")
+
+    async def main():
+        with pytest.raises(ConnectionError, match="the platform is down"):
+            await answer_in_time(retrying, ask(), broken, 0.01)
+        await ended(retrying)
+
+    asyncio.run(main())
+    assert len(failing.requests) == 1
+
+
+@pytest.mark.slow
+def test_the_script_shows_all_that_with_the_real_times(tmp_path):
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "TMPDIR") if name in os.environ}
+    done = subprocess.run(
+        [
+            *(sys.executable, "-W", "error", "-W", "ignore:Boto3 will no longer support Python"),
+            *("-W", "ignore:Python 3.8 is no longer supported", str(SCRIPT)),
+        ],
+        env={**kept, "PYTHONPATH": str(PACKAGES), "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"},
+        cwd=str(tmp_path),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    *lines, last = done.stdout.splitlines()
+    assert last == "4 commands, 4 invocations"
+    seen = {}
+    for line in lines:
+        at_s, user, text = re.fullmatch(r" *(\d+\.\d\d) s  (\w+) +(.*)", line).groups()
+        seen.setdefault(user, []).append((float(at_s), text))
+    assert {user: [text for _, text in said] for user, said in seen.items()} == {
+        "Pingu": ["-> !roll", "<- You rolled 4."],
+        "Pinga": ["-> !report", f"<- {ACKNOWLEDGED}", "<- The report is ready: 42 penguins."],
+        "Robby": ["-> !audit", f"<- {ACKNOWLEDGED}", "<- function_error: ConnectionError: the data base is down"],
+        "Pongo": ["-> !archive", f"<- {ACKNOWLEDGED}", f"<- {NO_ANSWER}"],
+    }
+    assert seen["Pingu"][1][0] < 2.5
+    for user in ("Pinga", "Robby", "Pongo"):
+        assert 2.5 <= seen[user][1][0] < 3
