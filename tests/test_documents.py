@@ -15,11 +15,21 @@ from types import SimpleNamespace
 import attrs
 import pytest
 from moto import mock_aws
+from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 import lambda_adapter
-from lambda_adapter import ExecuteRequest, ExecuteResponse, Invocation, LambdaAdapter, LocalLambda, Report, failures
+from lambda_adapter import (
+    Attempt,
+    ExecuteRequest,
+    ExecuteResponse,
+    Invocation,
+    LambdaAdapter,
+    LocalLambda,
+    Report,
+    failures,
+)
 from lambda_adapter.validation import function_name
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
@@ -69,6 +79,8 @@ def test_code_blocks_run_and_print_what_their_comments_say(document, capsys):
             expected = re.findall(r"^ *print\(.*\)  # (.*)$", str(example.parsed), re.MULTILINE)
             assert capsys.readouterr().out.splitlines() == expected, f"{document}, line {example.line}"
     finally:
+        if BotocoreInstrumentor().is_instrumented_by_opentelemetry:  # a block failed that comes before its end
+            BotocoreInstrumentor().uninstrument()
         for name, before in level.items():
             logging.getLogger(name).setLevel(before)
         for held in namespace.values():
@@ -234,7 +246,9 @@ def test_the_answer_in_the_text_keeps_every_key(make_adapter, make_request):
     assert {"success": True, "message": response.message, **response.data} == documented
 
 
-@pytest.mark.parametrize("kind", [ExecuteRequest, ExecuteResponse, Invocation, Report], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [ExecuteRequest, ExecuteResponse, Invocation, Report, Attempt], ids=lambda kind: kind.__name__
+)
 def test_attribute_tables_name_the_fields_in_order(kind):
     documented = [row[0] for row in table(USAGE, f"attribute of {kind.__name__}")]
     assert documented == [field.name for field in attrs.fields(kind)]
