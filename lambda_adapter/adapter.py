@@ -143,7 +143,7 @@ class LambdaAdapter:
         default=None, validator=validation.instance_or_none(CircuitBreaker), kw_only=True
     )
     on_attempt: Optional[Callable[[Attempt], Any]] = attrs.field(
-        default=None, validator=validation.callable_or_none, repr=False, kw_only=True
+        default=None, validator=validation.plain_function_or_none, repr=False, kw_only=True
     )
 
     #: The name that is invoked: prefix and identifier in one.
@@ -160,7 +160,7 @@ class LambdaAdapter:
         validation.complete_credentials(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
         validation.own_client(self.client, self.aws_access_key_id, self.endpoint_url)
         function_name = validation.function_name(self.function_identifier, self.function_prefix, self.region)
-        validation.one_qualifier(self.function_identifier, self.qualifier)
+        validation.one_qualifier(function_name, self.qualifier)
         validation.synchronous(
             self.invocation_type, log_tail=self.log_tail, send_client_context=self.send_client_context
         )
@@ -284,7 +284,8 @@ class LambdaAdapter:
         """Run the module for each request, ``max_concurrency`` at once, and yield pairs as calls finish.
 
         ``requests`` may be endless: it is read only as fast as calls finish. Closing the generator ends calls that
-        wait; attempts in flight finish in their threads.
+        wait; attempts in flight finish in their threads. A call whose ``total_timeout`` is up while other callers hold
+        all places is answered when one is free.
 
         Args:
             requests: What ``execute`` takes, from any iterable.
@@ -303,7 +304,7 @@ class LambdaAdapter:
                 _, future = started
                 running[future] = request
                 future.add_done_callback(finished.put)
-                if len(running) >= self.max_concurrency:
+                while running and (len(running) >= self.max_concurrency or not finished.empty()):
                     done = finished.get()
                     yield running.pop(done), done.result()
             while running:

@@ -71,7 +71,7 @@ class InvokeArguments:
 
     def check(self, call: EncodedRequest) -> None:
         """Raise UnfitRequestError for a call that its arguments cannot hold."""
-        if self.isolate_communities and not _TENANT.fullmatch(str(call.community_id)):
+        if self.isolate_communities and not _TENANT.fullmatch(_tenant(call)):
             raise UnfitRequestError(
                 "community_id must be 1 to 256 letters, digits, spaces and . _ : / = + - @ for its own environments"
             )
@@ -85,10 +85,16 @@ class InvokeArguments:
         """The arguments of attempt ``number``, from 1."""
         arguments = {**self._fixed, "Payload": call.payload}
         if self.isolate_communities:
-            arguments["TenantId"] = str(call.community_id)
+            arguments["TenantId"] = _tenant(call)
         if self.send_client_context:
             arguments["ClientContext"] = _client_context(call, number, deadline)
         return arguments
+
+
+def _tenant(call: EncodedRequest) -> str:
+    """The community as the payload's JSON has it: str() of an enum's member would be another word."""
+    community_id = call.community_id
+    return str.__str__(community_id) if isinstance(community_id, str) else int.__repr__(community_id)
 
 
 def _client_context(call: EncodedRequest, number: int, deadline: Optional[Deadline]) -> str:

@@ -28,7 +28,9 @@ class CircuitBreaker:
 
     failure_threshold: int = attrs.field(default=5, validator=validation.integer(least=1))
     reset_timeout: float = attrs.field(default=30.0, validator=validation.number(most=validation.MAX_DELAY_S))
-    clock: Callable[[], float] = attrs.field(default=time.monotonic, repr=False, eq=False, kw_only=True)
+    clock: Callable[[], float] = attrs.field(
+        default=time.monotonic, validator=validation.function, repr=False, eq=False, kw_only=True
+    )
 
 
 @attrs.frozen
@@ -58,9 +60,10 @@ class Circuit:
 
     def wait_s(self) -> Optional[float]:
         """Seconds until a call may try; 0.0 when one may, or when a probe is under way; None when closed."""
-        if self._settings is None or self._opened_at is None:
+        opened_at = self._opened_at  # once: this is asked without the lock too
+        if self._settings is None or opened_at is None:
             return None
-        return max(0.0, self._opened_at + self._settings.reset_timeout - self._settings.clock())
+        return max(0.0, opened_at + self._settings.reset_timeout - self._settings.clock())
 
     def admits(self) -> bool:
         """Whether ``enter`` would let a call pass now."""

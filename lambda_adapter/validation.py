@@ -3,6 +3,7 @@
 Each validator raises ValueError with the parameter's name, the shape of what was given, and what it may be.
 """
 
+import inspect
 import ipaddress
 import re
 from typing import Any, Callable, Optional, Tuple
@@ -112,9 +113,15 @@ def instance_or_none(kind: type) -> Validator:
     return check
 
 
-def callable_or_none(_: Any, attribute: Any, value: Any) -> None:
-    if value is not None and not callable(value):
-        raise _wrong(attribute.name, "a function or None", value)
+def plain_function_or_none(_: Any, attribute: Any, value: Any) -> None:
+    """None, or what can be called; nobody would await what an async function returns."""
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise _wrong(attribute.name, "a function that is not async, or None", value)
+
+
+def function(_: Any, attribute: Any, value: Any) -> None:
+    if not callable(value):
+        raise _wrong(attribute.name, "a function", value)
 
 
 def one_of(options: Tuple[str, ...]) -> Validator:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any, Callable, Deque, Generator, List, Optional, Tuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Deque, Generator, List, Optional, Set, Tuple, TypeVar
 
 T = TypeVar("T")
 
@@ -55,6 +55,7 @@ class _Task(_Future):
     def cancel(self) -> bool:
         """Cancel a call that has not started; end one that has, after the attempt in flight."""
         if super().cancel():
+            self._workers.forget(self)
             return True
         self._workers.end(self)
         return False
@@ -95,7 +96,7 @@ class Workers(Executor):
         self._order = itertools.count()
         self._threads = 0
         self._idle = 0
-        self._running = 0  # calls that hold a thread
+        self._running: Set[_Task] = set()  # those that hold a thread
         self._watched = False  # an idle thread sleeps no longer than until the first parked call is due
 
     def reset_after_fork(self) -> None:
@@ -125,7 +126,11 @@ class Workers(Executor):
         with self._changed:
             closed = self.closed
             # Those that are ready include the ones for which a thread is on its way.
-            if self._max_waiting is not None and len(self._ready) + self._running >= self._max_waiting and not closed:
+            if (
+                self._max_waiting is not None
+                and len(self._ready) + len(self._running) >= self._max_waiting
+                and not closed
+            ):
                 raise QueueFullError
             if not closed:
                 self._ready.append(task)
@@ -157,6 +162,12 @@ class Workers(Executor):
             self._unpark(parked)
         if parked:
             self._run(task)
+
+    def forget(self, task: _Task) -> None:
+        """Give up the place in the queue of a call that was cancelled."""
+        with self._changed:
+            if task in self._ready:
+                self._ready.remove(task)
 
     def hurry(self, steps: Steps[Any]) -> None:
         """Take the next step of a call that waits, for a thread or for its time, in this thread."""
@@ -199,8 +210,6 @@ class Workers(Executor):
             if task is None:
                 return
             self._run(task)
-            with self._changed:
-                self._running -= 1
             del task  # an idle thread must not keep a call's payload and answer alive
 
     def _next(self) -> Optional[_Task]:
@@ -210,7 +219,7 @@ class Workers(Executor):
             while True:
                 task = self._take()
                 if task is not None:
-                    self._running += 1
+                    self._running.add(task)
                     if self._ready or self._parked:
                         self._rouse()
                     return task
@@ -235,19 +244,27 @@ class Workers(Executor):
     def _run(self, task: _Task) -> None:
         """Take ``task`` to its next wait or to its end."""
         if task.signal is None and not task.set_running_or_notify_cancel():
-            return None
+            return self._give_back(task)
         while True:
             if task.signal and self._is_over(task):
                 task.signal = False
             try:
                 delay_s = task.context.run(task.steps.send, task.signal)  # type: ignore[arg-type]
             except StopIteration as done:
+                # First, so that whoever waited for this result finds the place free.
+                self._give_back(task)
                 return task.set_result(done.value)
             except BaseException as exc:
+                self._give_back(task)
                 return task.set_exception(exc)
             task.signal = True
             if self._park(task, delay_s):
                 return None
+
+    def _give_back(self, task: _Task) -> None:
+        """Let another call have this one's place."""
+        with self._changed:
+            self._running.discard(task)
 
     def _is_over(self, task: _Task) -> bool:
         return task.ended or self.closed
@@ -257,6 +274,7 @@ class Workers(Executor):
         with self._changed:
             if self._is_over(task):
                 return False
+            self._running.discard(task)
             entry = (self._clock() + delay_s * wait_scale, next(self._order), task)
             heapq.heappush(self._parked, entry)
             if self._parked[0] is entry:

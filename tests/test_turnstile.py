@@ -63,10 +63,15 @@ def test_it_is_taken_while_a_call_computes_and_free_while_it_waits(events):
 def test_an_exception_at_any_point_leaves_it_free(events, steps):
     turnstile = Turnstile()
     turnstile.attach(events)
-    with pytest.raises(KeyboardInterrupt), turnstile:
-        for step in steps:
-            events.emit(step)
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with turnstile:
+            for step in steps:
+                events.emit(step)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert is_free(turnstile)
 
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from lambda_adapter import LambdaAdapter
+from lambda_adapter import CircuitBreaker, LambdaAdapter
 
 ACCOUNT = "123456789012"
 ARN = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:function"
@@ -25,7 +25,14 @@ def refused(**settings):
     return str(caught.value)
 
 
+async def _coroutine(attempt):
+    """Nobody would await it."""
+
+
 NO_NUMBERS = [True, False, None, "5", b"5", [], {}, 1j, fractions.Fraction(1, 2), math.nan, math.inf, -math.inf]
+#: Of a parameter that may be None.
+NEITHER = [value for value in NO_NUMBERS if value is not None]
+NO_FLAGS = [None, 0, 1, "true", "", []]
 NO_WORDS = [None, "", " ", 5, b"bytes", True, [], ["a"]]
 
 INVALID = {
@@ -77,8 +84,33 @@ INVALID = {
     "unhealthy_threshold": [*NO_NUMBERS, 0, -1, 3.0],
     "module_version": NO_WORDS,
     "required_scopes": ["community.read", 5, True, {"a"}, {"a": 1}, [""], [5], ["a", None], (None,), iter(["a"])],
-    "idempotent": [None, 0, 1, "true", "", []],
-    "enforce_scopes": [None, 0, 1, "false", "", []],
+    "idempotent": NO_FLAGS,
+    "enforce_scopes": NO_FLAGS,
+    "isolate_communities": NO_FLAGS,
+    "send_client_context": NO_FLAGS,
+    "log_tail": NO_FLAGS,
+    "total_timeout": [*NEITHER, 0, 0.0, -0.0, -1, 86_400.001, 86_401, 10**400],
+    "max_pending": [*NEITHER, -1, 0.0, 1.5],
+    "qualifier": [
+        *NO_WORDS[1:],
+        "two words",
+        "prod\n",
+        "\nprod",
+        "prod\0",
+        "pröd",
+        "１",
+        "a:b",
+        "a.b",
+        "a/b",
+        "a?b=c",
+        "*",
+        "$LATEST.",
+        "$LATEST.published",
+        "$LATEST.PUBLISHED\n",
+        "x" * 129,
+    ],
+    "circuit_breaker": [True, 5, "on", {}, (5, 30.0), CircuitBreaker],
+    "on_attempt": [True, 5, "print", [], {}, object(), _coroutine],
     "endpoint_url": [
         "",
         5,
@@ -287,6 +319,14 @@ VALID = {
     "module_version": ["1.0.0", "2", "v1-beta"],
     "idempotent": [True, False],
     "enforce_scopes": [True, False],
+    "isolate_communities": [False],  # True is for botocores that know it: test_operations.py
+    "send_client_context": [True, False],
+    "log_tail": [True, False],
+    "total_timeout": [None, 5e-324, 0.001, 1, 86_400, 86_400.0],
+    "max_pending": [None, 0, 1, 10**6],
+    "qualifier": [None, "prod", "7", "$LATEST", "$LATEST.PUBLISHED", "a-b_C", "x" * 128],
+    "circuit_breaker": [None, CircuitBreaker(1, 0.001)],
+    "on_attempt": [None, print],
     "required_scopes": [[], ["community.read", "x"]],
     "aws_session_token": [SECRET, None],
     "endpoint_url": [

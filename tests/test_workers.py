@@ -554,3 +554,52 @@ def test_after_a_fork_all_begins_anew_but_closed_stays_closed(make_workers, clos
         assert waits.running() is not closed
     finally:
         changed.release()
+
+
+def test_a_call_that_has_its_result_holds_no_place():
+    """Whoever waits for one call before the next is never refused."""
+    workers, ended = Workers("test", 1, max_pending=0), []
+    happened = threading.Event()
+
+    def next_one(_):
+        try:
+            ended.append(workers.submit(at_once, "second"))
+        except Exception as exc:
+            ended.append(exc)
+        happened.set()
+
+    began, go_on = threading.Event(), threading.Event()
+
+    def first():
+        began.set()
+        assert go_on.wait(SOON_S)
+        return "first"
+        yield
+
+    future = workers.submit(first)
+    assert began.wait(SOON_S)
+    future.add_done_callback(next_one)
+    go_on.set()
+    assert happened.wait(SOON_S)
+    workers.close()
+    assert not isinstance(ended[0], Exception)
+
+
+def test_a_call_that_was_cancelled_in_the_queue_holds_no_place():
+    workers, gate, began = Workers("test", 1, max_pending=1), threading.Event(), threading.Event()
+
+    def busy():
+        began.set()
+        gate.wait(SOON_S)
+        return "busy"
+        yield
+
+    try:
+        workers.submit(busy)
+        assert began.wait(SOON_S)
+        for _ in range(5):
+            assert workers.submit(at_once, "queued").cancel()
+        assert not workers.submit(at_once, "queued").done()
+    finally:
+        gate.set()
+        workers.close()
