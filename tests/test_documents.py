@@ -6,8 +6,10 @@ import inspect
 import itertools
 import json
 import logging
+import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -28,7 +30,9 @@ from lambda_adapter import (
     LambdaAdapter,
     LocalLambda,
     Report,
+    errors,
     failures,
+    testing,
 )
 from lambda_adapter.validation import function_name
 
@@ -86,6 +90,49 @@ def test_code_blocks_run_and_print_what_their_comments_say(document, capsys):
         for held in namespace.values():
             if isinstance(held, (LambdaAdapter, LocalLambda)):
                 held.close()
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Runs the command line's examples, with the file that the text has made, as a user's shell does."""
+    (source,) = blocks(section(USAGE, "## Command line"), "python")
+    (tmp_path / "weather.py").write_text(source, encoding="utf-8")
+    command = f"{shlex.quote(sys.executable)} -m lambda_adapter "
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+
+    def run(line, background=False):
+        line = line.replace("lambda-adapter ", command)
+        if background:
+            return subprocess.Popen(
+                f"exec {line}", shell=True, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, encoding="utf-8"
+            )
+        return subprocess.run(line, shell=True, cwd=tmp_path, env=environment, timeout=60, check=True)
+
+    run.environment, run.directory = environment, tmp_path
+    return run
+
+
+def test_the_command_lines_examples_run(shell, capfd):
+    invoke, session = blocks(section(USAGE, "## Command line"), "bash")
+    shell(invoke)
+    assert json.loads(capfd.readouterr().out)["message"] == "Berlin: rain, 12 degrees"
+
+    serve, *lines, kill = session.splitlines()
+    assert (serve[-2:], kill) == (" &", "kill %1")
+    with shell(serve[:-2].replace("9001", "0"), background=True) as server:
+        try:
+            url = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())[0]
+            for line in lines:
+                if line.startswith("export "):
+                    shell.environment.update(pair.split("=", 1) for pair in line.split()[1:])
+                    shell.environment["AWS_ENDPOINT_URL_LAMBDA"] = url
+                else:
+                    shell(line)
+        finally:
+            server.terminate()
+    assert capfd.readouterr().out.startswith("ok ")
+    answers = (shell.directory / "responses.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(answer)["message"] for answer in answers] == ["Lisbon: rain, 12 degrees"]
 
 
 def test_every_code_block_has_a_language_that_is_known():
@@ -400,20 +447,56 @@ def test_an_adapter_made_outside_a_moto_mock_uses_it_while_it_is_on_and_only_the
     assert adapter.execute(make_request()).error_code == "connection_error"
 
 
+# --- Docstrings ---
+
+
+def public_things():
+    """Each public name, and what users reach from it."""
+    places = [lambda_adapter, errors, testing]
+    names = [
+        lambda_adapter.__all__,
+        [kind.__name__ for kind in errors._BY_CODE.values()],
+        ["mock_lambda", "MockLambda"],
+    ]
+    for place, those in zip(places, names):
+        for name in those:
+            thing = getattr(place, name)
+            yield name, thing
+            for attribute, value in vars(thing).items() if inspect.isclass(thing) else ():
+                if not attribute.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
+                    yield f"{name}.{attribute}", value
+
+
+THINGS = dict(public_things())
+
+
+@pytest.mark.parametrize("name", THINGS)
+def test_every_public_name_has_a_docstring(name):
+    assert len(inspect.getdoc(THINGS[name]) or "") > 15
+
+
 # --- Architecture and changelog ---
 
 
+def modules():
+    """The package's modules, each with its files: one, or several in a folder."""
+    folders = [path.parent for path in PACKAGE.glob("*/__init__.py")]
+    files = {path.stem: [path] for path in PACKAGE.glob("*.py")}
+    return {**files, **{path.name: [*path.glob("*.py")] for path in folders}}
+
+
 def imports_of(module):
-    """The package's modules that a module imports at its top."""
-    for node in ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("lambda_adapter")):
-            source = (node.module or "").replace("lambda_adapter", "").strip(".")
-            yield from [source] if source else [alias.name for alias in node.names]
+    """The package's other modules that a module imports at its top."""
+    for path in modules()[module]:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            # Within a folder, one dot is the folder itself.
+            if isinstance(node, ast.ImportFrom) and node.level == len(path.relative_to(PACKAGE).parts):
+                yield from [node.module.partition(".")[0]] if node.module else [alias.name for alias in node.names]
 
 
 def test_architecture_lists_every_module_and_each_imports_only_from_below_itself():
     house = [row[0] for row in table(read("LAMBDA_ADAPTER_ARCHITECTURE.md"), "module")]
-    assert sorted(house) == sorted(path.stem for path in PACKAGE.glob("*.py"))
+    assert sorted(house) == sorted(modules())
     for module in house:
         for imported in imports_of(module):
             assert house.index(imported) > house.index(module), f"{module} imports {imported}"
