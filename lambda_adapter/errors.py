@@ -134,7 +134,7 @@ class InvalidResponseError(LambdaAdapterError):
 
 
 class InternalError(LambdaAdapterError):
-    """Anything else."""
+    """Anything else; ``error`` names the class of the exception."""
 
     error_code = "internal_error"
 
