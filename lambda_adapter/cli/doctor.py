@@ -1,0 +1,142 @@
+"""``doctor``: whether functions could be invoked from here, and what to do where not."""
+
+import argparse
+import re
+from typing import Any, Optional
+
+from ..adapter import LambdaAdapter
+from ..messages import ExecuteResponse
+from ..redaction import shown, shown_name
+from .options import SetUpError, add_settings, examples, make_adapter
+
+_DESCRIPTION = """\
+Check whether functions could be invoked from here: are there credentials, does
+the endpoint answer, does the function exist, is the invocation permitted?
+Nothing is run: it is AWS's DryRun. What fails comes with what to do about it.
+"""
+_EPILOG = examples(
+    "lambda-adapter doctor weather music --function-prefix waddlebot- --region us-east-1",
+    "AWS_PROFILE=live lambda-adapter doctor weather --region us-east-1 --qualifier live",
+    "lambda-adapter doctor weather --region us-east-1 --endpoint-url http://127.0.0.1:9001",
+)
+_SETTINGS = (
+    "region",
+    "function_prefix",
+    "qualifier",
+    "isolate_communities",
+    "endpoint_url",
+    "connect_timeout",
+    "read_timeout",
+)
+
+_NOT_TRIED = "not tried"
+#: Error code -> what the endpoint, the function and the permission are then known to be.
+_FOUND = {
+    "connection_error": ("not reachable", _NOT_TRIED, _NOT_TRIED),
+    "connection_lost": ("no answer", "unknown", "unknown"),
+    "timeout": ("no answer", "unknown", "unknown"),
+    "not_found": ("reachable", "not found", _NOT_TRIED),
+    "access_denied": ("reachable", "unknown", "denied"),
+}
+
+_NO_CREDENTIALS = (
+    "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached. "
+    "(Any will do for an endpoint that is not AWS.)"
+)
+_BAD_CREDENTIALS = "Renew the credentials (with SSO: aws sso login); and see whether this machine's clock is right."
+_ADVICE = {
+    "connection_error": "Check the network, the proxy settings, --region and --endpoint-url.",
+    "connection_lost": "Check --endpoint-url, and what stands between: a proxy, a load balancer, a firewall.",
+    "timeout": "Check --endpoint-url, and what stands between: a proxy, a load balancer, a firewall.",
+    "not_found": "Deploy it; or check its name, --function-prefix, --qualifier, --region and the credentials' account.",
+    "access_denied": "Allow the credentials' user or role the action lambda:InvokeFunction on this function.",
+    "throttled": "Try again in a minute; if it stays so, have the account's limits raised.",
+    "service_error": "Try again in a minute: the service or the function is not ready.",
+    "invalid_parameter": "Check the function's name, --qualifier and --isolate-communities.",
+    "configuration_error": "Mend what it names: the credentials, or the function's state, network or keys.",
+}
+#: AWS's names for credentials that are no good, whatever they may be allowed to do.
+_REJECTED = re.compile(r"\((\w*(Expired|ClientToken|UnrecognizedClient|Signature|AuthenticationToken)\w*)\)")
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="check whether functions could be invoked",
+        usage="lambda-adapter doctor FUNCTION [FUNCTION ...] --region REGION [options]",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "functions", nargs="+", metavar="FUNCTION", help="A function's name, partial ARN or ARN; any number of them."
+    )
+    add_settings(parser, _SETTINGS)
+
+
+def run(args: argparse.Namespace) -> int:
+    # A retry would only put off the diagnosis.
+    fixed = {"max_retries": 0}
+    width = max(map(len, args.functions))
+    source, well = _credentials(), True
+    try:
+        adapters = [make_adapter(args, function_identifier=name, **fixed) for name in args.functions]
+    except SetUpError as error:
+        for name in args.functions:
+            _print(
+                name, width, source, (_NOT_TRIED, _NOT_TRIED, _NOT_TRIED), str(error), _ADVICE["configuration_error"]
+            )
+        return 1
+    for name, adapter in zip(args.functions, adapters):
+        well &= _examine(name, width, source, adapter)
+    return 0 if well else 1
+
+
+def _credentials() -> Optional[str]:
+    """Where botocore finds credentials, never what they are; None where it finds none."""
+    import boto3
+
+    try:
+        found = boto3.session.Session().get_credentials()
+    except Exception as error:
+        return f"unusable ({shown_name(type(error).__name__)})"
+    return None if found is None else f"from {shown(found.method)}"
+
+
+def _examine(name: str, width: int, source: Optional[str], adapter: LambdaAdapter) -> bool:
+    """Check one function and print what was found; whether all is well."""
+    with adapter:
+        response = adapter.check()
+    if response.success:
+        _print(name, width, source, ("reachable", "exists", "permitted"))
+        return True
+    _print(name, width, source, _found(response), response.error or "", _advice(response, source))
+    return False
+
+
+def _found(response: ExecuteResponse) -> "tuple[str, str, str]":
+    if response.error_code in _FOUND:
+        return _FOUND[response.error_code]
+    # Without a status nothing was sent.
+    answered = response.invocation is not None and response.invocation.status_code is not None
+    return ("reachable", "unknown", "unknown") if answered else (_NOT_TRIED, _NOT_TRIED, _NOT_TRIED)
+
+
+def _advice(response: ExecuteResponse, source: Optional[str]) -> str:
+    if source is None and response.error_code == "configuration_error":
+        return _NO_CREDENTIALS
+    if response.error_code == "access_denied" and _REJECTED.search(response.error or ""):
+        return _BAD_CREDENTIALS
+    return _ADVICE.get(response.error_code or "", "Try lambda-adapter invoke, which says more.")
+
+
+def _print(
+    name: str, width: int, source: Optional[str], found: "tuple[str, str, str]", error: str = "", advice: str = ""
+) -> None:
+    endpoint, function, permission = found
+    print(
+        f"{'FAILED' if error else 'ok':<6}  {name:<{width}}  credentials {source or 'not found'}, endpoint {endpoint}, "
+        f"function {function}, invocation {permission}"
+    )
+    if error:
+        print(f"{'':8}{error}\n{'':8}{advice}")

@@ -1,0 +1,163 @@
+"""``invoke``: one call."""
+
+import argparse
+import contextlib
+import json
+import sys
+import uuid
+from typing import Any, Dict, Iterator, List
+
+from ..local import MAX_TIMEOUT_S, LocalLambda
+from ..messages import ExecuteRequest
+from ..redaction import shown
+from ..validation import _FUNCTION, function_name
+from .handlers import load_handler
+from .options import (
+    UsageError,
+    add_settings,
+    counted,
+    examples,
+    make_adapter,
+    reason,
+    settings,
+    to_option,
+    told_as_options,
+)
+from .output import print_json
+
+_USAGE = "lambda-adapter invoke FUNCTION --region REGION --command COMMAND [ARG ...] [options] [-- ARG ...]"
+_DESCRIPTION = """\
+Call a function once. The response goes to stdout as JSON, indented on a
+terminal and on one line in a pipe; how it went goes to stderr.
+"""
+_EPILOG = examples(
+    "lambda-adapter invoke weather --region us-east-1 --command weather Berlin",
+    "lambda-adapter invoke weather --local weather.py:handler --command weather Berlin",
+    "lambda-adapter invoke greeter --event-type follow --event-data '{\"days\": 3}'",
+    "lambda-adapter invoke dice --command roll -- --twice",
+)
+
+#: LocalLambda takes any, and botocore sends nothing without.
+LOCAL_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+
+
+def request_defaults() -> Dict[str, Any]:
+    """What stands in a request for what nobody said."""
+    # A session_id of its own: functions take two requests with the same one for one.
+    return {
+        "user_id": "cli",
+        "entity_id": "cli",
+        "community_id": "cli",
+        "session_id": f"cli-{uuid.uuid4()}",
+        "platform": "cli",
+    }
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "invoke", help="call a function once", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("function_identifier", metavar="FUNCTION", help="The function's name, partial ARN or ARN.")
+    parser.add_argument(
+        "--local",
+        metavar="HANDLER",
+        help="Call module:handler or path.py:handler on this machine instead, served as FUNCTION. Needs no account.",
+    )
+    request = parser.add_argument_group("request")
+    request.add_argument(
+        "--command",
+        nargs="+",
+        metavar=("COMMAND", "ARG"),
+        help="The command and its arguments; those that begin with a dash go to the end, after --.",
+    )
+    request.add_argument(
+        "--event",
+        action="store_true",
+        help="Send an event, not a command: sets is_event in the metadata, and so trigger.type in the payload. "
+        "(To queue the call and not wait for its answer: --invocation-type Event.)",
+    )
+    request.add_argument("--event-type", metavar="TYPE", help="The event's type; implies --event.")
+    request.add_argument("--event-data", metavar="FILE|JSON", help="The event's data; implies --event.")
+    for name in request_defaults():
+        told = "Default: new for each call." if name == "session_id" else "Default: cli."
+        request.add_argument(to_option(name), metavar=name.rpartition("_")[2].upper(), help=told)
+    request.add_argument("--scope", action="append", default=[], help="A permission of the caller. May be repeated.")
+    request.add_argument(
+        "--metadata", metavar="FILE|JSON", help="An object: what begins with { is JSON, - is stdin, else it is a file."
+    )
+    add_settings(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    request = _request(args)
+    with contextlib.ExitStack() as stack:
+        fixed = stack.enter_context(_served(args)) if args.local else {}
+        adapter = stack.enter_context(make_adapter(args, **fixed))
+        response = adapter.execute(request)
+    print_json(response.to_dict())
+    how = response.invocation
+    took = f"{counted(how.attempts, 'attempt')}, {how.duration_s:.3f} s" if how else ""
+    told = "ok" if response.success else f"failed: {response.error_code}"
+    print(f"{told} ({adapter.function_name}, {took})", file=sys.stderr)
+    return 0 if response.success else 1
+
+
+@contextlib.contextmanager
+def _served(args: argparse.Namespace) -> Iterator[Dict[str, Any]]:
+    """Serve the handler of ``--local``; the adapter's settings to reach it."""
+    if args.endpoint_url is not None:
+        raise UsageError("--local goes without --endpoint-url: it has its own")
+    region = args.region or "us-east-1"
+    handler = load_handler(args.local)
+    with told_as_options(settings()):
+        named = _FUNCTION.fullmatch(function_name(args.function_identifier, args.function_prefix, region))
+        # How long to wait is for --read-timeout to say.
+        local = LocalLambda({named["name"]: handler} if named else {}, region=region, timeout=MAX_TIMEOUT_S)
+    with local:
+        yield {"region": region, "endpoint_url": local.endpoint_url, **LOCAL_CREDENTIALS}
+
+
+def _request(args: argparse.Namespace) -> ExecuteRequest:
+    metadata = {} if args.metadata is None else _json_of("--metadata", args.metadata)
+    if args.event or args.event_type is not None or args.event_data is not None:
+        if not isinstance(metadata, dict):
+            raise UsageError("--metadata must be an object")
+        metadata["is_event"] = True
+        if args.event_type is not None:
+            metadata["event_type"] = args.event_type
+        if args.event_data is not None:
+            metadata["event_data"] = _json_of("--event-data", args.event_data)
+    is_event = isinstance(metadata, dict) and metadata.get("is_event") is True
+    if is_event and args.command:
+        raise UsageError("an event has no command: leave out --command, or --event and is_event")
+    if not is_event and not args.command:
+        raise UsageError("--command is missing, or --event for an event")
+    typed: List[str] = [*(args.command or [""]), *args.more]
+    said = {name: getattr(args, name) for name in request_defaults() if getattr(args, name) is not None}
+    return ExecuteRequest(typed[0], typed[1:], metadata=metadata, scopes=args.scope, **{**request_defaults(), **said})
+
+
+def _json_of(option: str, text: str) -> Any:
+    """What an option's JSON, or the file that it names, holds."""
+    source = option
+    try:
+        if not text.lstrip().startswith(("{", "[")):
+            source = f"{option}: {'stdin' if text == '-' else shown(text)}"
+            text = _read(text)
+        return json.loads(text)
+    except OSError as error:
+        raise UsageError(f"{source} cannot be read: {reason(error)}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{source} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{source} is not JSON: {error}") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{source} is JSON beyond all measure") from None
+
+
+def _read(path: str) -> str:
+    if path == "-":
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    with open(path, encoding="utf-8-sig") as file:
+        return file.read()

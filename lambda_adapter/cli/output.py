@@ -1,0 +1,24 @@
+"""What is printed: JSON for a terminal, a pipe and a file."""
+
+import json
+import sys
+from typing import Any, Optional
+
+
+def to_json(value: Any, indent: Optional[int] = None) -> str:
+    """``value`` as JSON that is readable, and holds nothing that could move a cursor or break a line."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    if text.isprintable():
+        return text
+    # What is not printable can only stand within a string, where its escape means the same.
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+
+
+def print_json(value: Any) -> None:
+    """Print to stdout: indented on a terminal, one line anywhere else."""
+    text = to_json(value, indent=2 if sys.stdout.isatty() else None)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = "".join(char if char.isascii() else json.dumps(char)[1:-1] for char in text)
+    print(text)

@@ -1,0 +1,147 @@
+"""``serve``: LocalLambda in the foreground, with a line for each invocation."""
+
+import argparse
+import contextlib
+import json
+import queue
+import time
+from typing import Any, Callable, Dict, Mapping
+from urllib.parse import unquote
+
+from ..local import Handler, LocalLambda, _Answer, _Invocation, _RefusedError
+from ..redaction import shown, shown_name
+from .handlers import default_name, load_handler
+from .options import UsageError, examples, reason, to_option, told_as_options
+
+_DESCRIPTION = """\
+Serve Python handlers through AWS's Invoke API on 127.0.0.1, for bots under
+development in any language. Each invocation prints a line: the time, the request
+id, how long it took, the function, what became of it. Ctrl-C ends it.
+
+The function has the handler's name; or its module's, if the handler is called
+handler or lambda_handler; or NAME.
+"""
+_EPILOG = examples(
+    "lambda-adapter serve weather.py:handler music=bot.modules:play --port 9001",
+    "lambda-adapter serve weather.py:handler --concurrency-limit 1",
+)
+_REGION = "us-east-1"
+#: LocalLambda's parameters: how they are read, shown and described.
+_SETTINGS: Mapping[str, Any] = {
+    "port": (int, "N", "TCP port. Default: a free one."),
+    "region": (str, "REGION", f"The region of the functions' ARNs. Default: {_REGION}."),
+    "timeout": (float, "X", "Seconds that a handler may run, up to 900. Default: 3."),
+    "memory_mb": (int, "N", "What handlers are told of their memory, 128 to 10240. Default: 128."),
+    "concurrency_limit": (int, "N", "Invocations that may run at once; one more is throttled. Default: any number."),
+    "retry_after": (int, "N", "Seconds after which a throttled caller may come again. Default: 1."),
+}
+#: On Windows Ctrl-C does not end a wait; it is noticed after it.
+_POLL_S = 1.0
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="serve handlers on this machine",
+        usage="lambda-adapter serve [NAME=]HANDLER [[NAME=]HANDLER ...] [--port N] [options]",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("handlers", nargs="+", metavar="[NAME=]HANDLER", help="module:handler or path.py:handler.")
+    for name, (kind, shown_as, told) in _SETTINGS.items():
+        parser.add_argument(to_option(name), type=kind, metavar=shown_as, help=told)
+
+
+def run(args: argparse.Namespace) -> int:
+    functions = _functions(args.handlers)
+    given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with told_as_options(_SETTINGS):
+        local = _Announced(functions, lines.put, **given)
+    try:
+        local.start()
+    except OSError as error:
+        raise UsageError(f"--port {args.port} cannot be served: {reason(error)}") from None
+    with contextlib.closing(local):
+        try:
+            _print_settings(local.endpoint_url, functions, args.region or _REGION)
+            # Printed here, not where it happens: a reader that has gone, or Ctrl-C, is this thread's affair.
+            while True:
+                with contextlib.suppress(queue.Empty):
+                    print(lines.get(timeout=_POLL_S), flush=True)
+        except KeyboardInterrupt:
+            print("\nStopped.", flush=True)
+    return 0
+
+
+def _functions(specs: "list[str]") -> Dict[str, Handler]:
+    functions: Dict[str, Handler] = {}
+    for spec in specs:
+        name, named, handler = spec.partition("=")
+        name, handler = (name, handler) if named else (default_name(spec), spec)
+        if name in functions:
+            raise UsageError(f"two functions are called {shown(name)}; choose names: NAME={shown(handler)}")
+        functions[name] = load_handler(handler)
+    return functions
+
+
+def _print_settings(url: str, functions: Mapping[str, Handler], region: str) -> None:
+    first = next(iter(functions))
+    print(
+        f"Serving {', '.join(functions)} on {url} until Ctrl-C. To call it, set\n\n"
+        f"    export AWS_ENDPOINT_URL_LAMBDA={url} AWS_DEFAULT_REGION={region}\n"
+        "    export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local\n\n"
+        "or make the adapter\n\n"
+        f'    LambdaAdapter("{first}", "{region}", "{first}", endpoint_url="{url}",\n'
+        '                  aws_access_key_id="local", aws_secret_access_key="local")\n',
+        flush=True,
+    )
+
+
+class _Announced(LocalLambda):
+    """Says of each invocation how it went, and nothing of what was in it."""
+
+    def __init__(self, functions: Mapping[str, Handler], announce: Callable[[str], None], **settings: Any) -> None:
+        super().__init__(functions, **settings)
+        self._announce = announce
+        self._width = max(map(len, functions))
+
+    def _respond(self, target: str, headers: Mapping[str, str], body: bytes, request_id: str) -> _Answer:
+        began = time.monotonic()
+        try:
+            answer = super()._respond(target, headers, body, request_id)
+        except _RefusedError as refused:
+            self._tell(target, _told(refused.answer), began, request_id)
+            raise
+        self._tell(target, _told(answer), began, request_id)
+        with self._lock:
+            self._calls.clear()  # nobody here asks for them, and they hold the payloads
+        return answer
+
+    def _run(self, invocation: _Invocation, event: Any) -> None:
+        """Whoever queued an Event has had the answer long since: its end is told here."""
+        super()._run(invocation, event)
+        call, outcome = invocation.call, invocation.outcome
+        if call.invocation_type == "Event" and outcome is not None:
+            told = f"event failed: {_error_type(outcome.body)}" if outcome.failed else "event done"
+            self._tell(f"/functions/{call.function_name}/", told, invocation.started_s, call.request_id)
+
+    def _tell(self, target: str, told: str, began_s: float, request_id: str) -> None:
+        name = shown(unquote(target.partition("/functions/")[2].partition("/")[0]), 64)
+        took_ms = (time.monotonic() - began_s) * 1_000
+        clock = time.strftime("%H:%M:%S")
+        self._announce(f"{clock}  {request_id}  {took_ms:>8,.1f} ms  {name:<{self._width}}  {told}")
+
+
+def _told(answer: _Answer) -> str:
+    """What became of an invocation, in a few words."""
+    if answer.status >= 300:
+        return f"{answer.status} {answer.headers.get('x-amzn-ErrorType', '')}"
+    if "X-Amz-Function-Error" in answer.headers:
+        return f"failed: {_error_type(answer.body)}"
+    return {202: "queued", 204: "checked"}.get(answer.status, "ok")
+
+
+def _error_type(body: bytes) -> str:
+    return shown_name(json.loads(body)["errorType"])
