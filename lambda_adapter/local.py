@@ -16,10 +16,6 @@ from .local_server import Server
 
 __all__ = ["Handler", "LambdaContext", "LocalCall", "LocalLambda"]
 
-# For cli/serve.py, until it imports the two from invoke_api.
-_Answer = Answer
-_RefusedError = RefusedError
-
 #: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html (function timeout, memory)
 MAX_TIMEOUT_S = 900.0
 MIN_MEMORY_MB, MAX_MEMORY_MB = 128, 10_240

@@ -17,7 +17,9 @@ def without_keys(text: str) -> str:
 def shown(text: object, max_chars: int = 200) -> str:
     """``text`` on one line, without URLs, control characters and terminal escapes, cut to ``max_chars``."""
     # Cut first: the text may have megabytes, and a URL cut in two is still recognised by its scheme.
-    line = _URL.sub("<url>", str(text)[: max_chars + 1])
+    line = str(text)[: max_chars + 1]
+    if "://" in line:
+        line = _URL.sub("<url>", line)
     if not line.isprintable():
         line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
     return line if len(line) <= max_chars else line[: max_chars - 1] + "…"

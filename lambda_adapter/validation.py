@@ -51,7 +51,6 @@ FUNCTION = re.compile(
     """,
     re.ASCII | re.VERBOSE,
 )
-_FUNCTION = FUNCTION  # for cli/invoke.py, until it says FUNCTION
 #: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (Qualifier)
 _QUALIFIER = re.compile(r"\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9$_-]{1,128}", re.ASCII)
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)

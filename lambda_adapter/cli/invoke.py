@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator, List
 from ..local import MAX_TIMEOUT_S, LocalLambda
 from ..messages import ExecuteRequest
 from ..redaction import shown
-from ..validation import _FUNCTION, function_name
+from ..validation import FUNCTION, function_name
 from .handlers import load_handler
 from .options import (
     UsageError,
@@ -111,7 +111,7 @@ def _served(args: argparse.Namespace) -> Iterator[Dict[str, Any]]:
     region = args.region or "us-east-1"
     handler = load_handler(args.local)
     with told_as_options(settings()):
-        named = _FUNCTION.fullmatch(function_name(args.function_identifier, args.function_prefix, region))
+        named = FUNCTION.fullmatch(function_name(args.function_identifier, args.function_prefix, region))
         # How long to wait is for --read-timeout to say.
         local = LocalLambda({named["name"]: handler} if named else {}, region=region, timeout=MAX_TIMEOUT_S)
     with local:

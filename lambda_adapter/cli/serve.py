@@ -8,7 +8,8 @@ import time
 from typing import Any, Callable, Dict, Mapping
 from urllib.parse import unquote
 
-from ..local import Handler, LocalLambda, _Answer, _Invocation, _RefusedError
+from ..invoke_api import Answer, RefusedError
+from ..local import Handler, LocalLambda, _Invocation
 from ..redaction import shown, shown_name
 from .handlers import default_name, load_handler
 from .options import UsageError, examples, reason, to_option, told_as_options
@@ -107,11 +108,11 @@ class _Announced(LocalLambda):
         self._announce = announce
         self._width = max(map(len, functions))
 
-    def _respond(self, target: str, headers: Mapping[str, str], body: bytes, request_id: str) -> _Answer:
+    def _respond(self, target: str, headers: Mapping[str, str], body: bytes, request_id: str) -> Answer:
         began = time.monotonic()
         try:
             answer = super()._respond(target, headers, body, request_id)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             self._tell(target, _told(refused.answer), began, request_id)
             raise
         self._tell(target, _told(answer), began, request_id)
@@ -134,7 +135,7 @@ class _Announced(LocalLambda):
         self._announce(f"{clock}  {request_id}  {took_ms:>8,.1f} ms  {name:<{self._width}}  {told}")
 
 
-def _told(answer: _Answer) -> str:
+def _told(answer: Answer) -> str:
     """What became of an invocation, in a few words."""
     if answer.status >= 300:
         return f"{answer.status} {answer.headers.get('x-amzn-ErrorType', '')}"
