@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from lambda_adapter import LocalLambda, clients
+from lambda_adapter.testing import mock_lambda
 from lambda_adapter.turnstile import Turnstile
 
 
@@ -119,6 +120,21 @@ def test_calls_are_in_flight_together(make_adapter, make_request, send):
                 thread.join()
     assert [response.success for response in responses] == [True] * 8
     assert is_free(clients._registry._turnstile)
+
+
+def test_handlers_of_a_mock_run_together(make_adapter, make_request, monkeypatch):
+    """A mock answers in the place of sending, when the turnstile has been left."""
+    monkeypatch.setattr(clients._registry._turnstile, "_patience_s", 60)
+    meeting = threading.Barrier(4)
+
+    def meet(event, context):
+        meeting.wait(10)
+        return {"success": True}
+
+    with mock_lambda() as mock:
+        mock.function("function", meet)
+        responses = [response for _, response in make_adapter().execute_many([make_request()] * 4)]
+    assert [response.success for response in responses] == [True] * 4
 
 
 def test_a_given_client_knows_nothing_of_it(make_adapter, make_request):
