@@ -194,7 +194,9 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
         ),
     )
     client.meta.events.register("before-parse.lambda.Invoke", _blank_unreadable_error)
-    # It tells AWS of botocore's own retries, of which there are none. Two headers less to sign: 6 % of a call's CPU.
+    # What is left of botocore's retries: a handler that asks whether to retry, and two headers that tell AWS of it and
+    # have to be signed. Without them a call takes 7 % less CPU.
+    client.meta.events.unregister("needs-retry.lambda", unique_id="retry-config-lambda")
     client.meta.events.unregister("request-created", botocore.handlers.add_retry_headers)
     _probe_idle_connections(client)
     return client

@@ -1333,10 +1333,12 @@ class Hostile(str):
 @pytest.mark.parametrize(
     ("community_id", "tenant"), [(Community.ONE, "one"), (Number.ONE, "1"), (Hostile("one"), "one")]
 )
-def test_the_tenant_is_the_community_that_the_payload_names(make_adapter, make_request, community_id, tenant):
+def test_the_tenant_is_the_community_that_the_payload_names(
+    make_isolating, shared_client, make_request, community_id, tenant
+):
     client = Client()
-    client.meta = boto3.client("lambda", "us-east-1", **CREDENTIALS).meta
-    adapter = make_adapter(client=client, isolate_communities=True)
+    client.meta = shared_client.meta
+    adapter = make_isolating(client=client)
     assert adapter.execute(make_request(community_id=community_id)).success
     (sent,) = client.calls
     assert sent["TenantId"] == str(json.loads(sent["Payload"])["community"]["id"]) == tenant
