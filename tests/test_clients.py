@@ -318,3 +318,24 @@ def test_other_clients_of_the_process_keep_their_socket_options(lease):
     options = client._endpoint.http_session._socket_options
     client.close()
     assert not any(option[1] == getattr(socket, "TCP_KEEPIDLE", None) for option in options)
+
+
+# -- The request ----------------------------------------------------------------------------------
+
+
+def test_a_request_says_nothing_of_retries_that_botocore_does_not_make(lease):
+    with FaultServer(answer({"success": True})) as server:
+        client = lease(endpoint_url=server.endpoint_url).get().client
+        client.invoke(FunctionName="function", Payload=b"{}")["Payload"].read()
+        headers = {name.lower(): value for name, value in server.requests[0].headers.items()}
+    assert not [name for name in headers if name.startswith("amz-sdk-")]
+    assert headers["user-agent"].startswith("lambda-adapter Boto3/")
+    assert "authorization" in headers
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_loopback(lease, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    with FaultServer(answer({"success": True})) as server:
+        client = lease(endpoint_url=server.endpoint_url).get().client
+        assert client.invoke(FunctionName="function", Payload=b"{}")["StatusCode"] == 200

@@ -343,3 +343,20 @@ def test_the_executed_version_is_told(version):
 def test_what_a_server_puts_into_names_is_shown_only_if_it_looks_like_one():
     result, _ = run(Client(answered(ExecutedVersion="<b>\n", FunctionError="https://host")))
     assert (result.outcome.executed_version, result.outcome.function_error) == (None, "unknown")
+
+
+# -- DryRun ---------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_that_is_answered_204_is_permitted():
+    result, _ = run(Client(answered(body=b"", status=204)), invocation_type="DryRun")
+    assert (result.outcome.failure, result.outcome.executed) == (None, "no")
+
+
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("fields", [{}, {"FunctionError": "Unhandled"}], ids=["success", "function error"])
+def test_a_dry_run_that_is_answered_otherwise_is_none(status, fields):
+    """What does not know DryRun has run the function, and may run anything."""
+    result, _ = run(Client(answered(status=status, **fields)), invocation_type="DryRun")
+    assert result.outcome.failure.error_code == "invalid_response"
+    assert result.outcome.executed == "maybe"
