@@ -36,9 +36,14 @@ def shared_server():
 
 
 class Function:
-    """A server's script that answers with the session, holds the ones it is told to, and counts."""
+    """A server's script that answers with the session, holds the ones it is told to, and counts.
 
-    def __init__(self, held=()):
+    Session "0" is held until ``together`` requests have come.
+    """
+
+    def __init__(self, held=(), together=1):
+        self._missing = together
+        self._complete = threading.Event()
         self.gates = {session: threading.Event() for session in held}
         self.arrived = threading.Semaphore(0)
         self._lock = threading.Lock()
@@ -49,8 +54,13 @@ class Function:
         session = json.loads(request.body)["request_id"]
         with self._lock:
             self._running += 1
+            self._missing -= 1
             self.most = max(self.most, self._running)
+        if self._missing <= 0:
+            self._complete.set()
         self.arrived.release()
+        if session == "0":
+            self._complete.wait(SOON_S)
         gate = self.gates.get(session)
         if gate:
             gate.wait(SOON_S)
@@ -202,10 +212,11 @@ def test_a_closed_adapter_answers_each_as_closed(make_adapter, requests, serve):
 
 
 def test_closing_the_adapter_amid_it_ends_the_rest_as_closed(make_adapter, requests, serve):
-    function = Function()
+    function = Function(held=["1"], together=2)
     adapter = make_adapter(endpoint_url=serve(function).endpoint_url, max_concurrency=2)
     pairs = adapter.execute_many(requests.first(20))
     assert next(pairs)[1].success
+    function.let_go()
     until(lambda: adapter.health.total_requests == 2)
     adapter.close()
     codes = [response.error_code for _, response in pairs]
@@ -343,12 +354,11 @@ def test_what_is_no_iterable_is_a_type_error(make_adapter, given):
 
 
 def test_closing_it_ends_what_waits_and_lets_what_is_in_flight_finish(make_adapter, requests, serve):
-    function = Function(held=["1", "2"])
+    function = Function(held=["1", "2"], together=3)
     server = serve(function)
     adapter = make_adapter(endpoint_url=server.endpoint_url, max_concurrency=3)
     pairs = adapter.execute_many(requests)
     assert next(pairs)[0].session_id == "0"
-    function.has_begun(3)
     pairs.close()
     assert len(requests.read) == 3
     assert adapter.health.total_requests == 1
