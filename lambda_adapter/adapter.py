@@ -13,10 +13,11 @@ import attrs
 from attrs.validators import optional
 
 from . import clients, failures, validation
-from .arguments import CHECK, Deadline, InvokeArguments
+from .arguments import CHECK, InvokeArguments
 from .backoff import Backoff
 from .circuit import Circuit, CircuitBreaker
-from .clients import ClientLease, ClientSettings
+from .clients import ClientLease, ClientSettings, GivenClient
+from .deadline import Deadline
 from .failures import Failure
 from .health import Health, HealthTracker
 from .invoker import Invoker
@@ -35,20 +36,6 @@ _MAX_PAYLOAD_BYTES = {
     "RequestResponse": validation.MAX_REQUEST_RESPONSE_BYTES,
     "Event": validation.MAX_EVENT_BYTES,
 }
-
-
-class _Given:
-    """Holds a client that a user gave, in the place of a shared one."""
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.invoke = client.invoke
-
-    def get(self) -> "_Given":
-        return self
-
-    def release(self) -> None:
-        """Its owner keeps it."""
 
 
 @attrs.frozen(eq=False)
@@ -140,10 +127,10 @@ class LambdaAdapter:
     log_tail: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
     unhealthy_threshold: int = attrs.field(default=3, validator=validation.integer(least=1), kw_only=True)
     circuit_breaker: Optional[CircuitBreaker] = attrs.field(
-        default=None, validator=validation.instance_or_none(CircuitBreaker), kw_only=True
+        default=None, validator=optional(validation.instance(CircuitBreaker)), kw_only=True
     )
     on_attempt: Optional[Callable[[Attempt], Any]] = attrs.field(
-        default=None, validator=validation.plain_function_or_none, repr=False, kw_only=True
+        default=None, validator=optional(validation.plain_function), repr=False, kw_only=True
     )
 
     #: The name that is invoked: prefix and identifier in one.
@@ -151,7 +138,7 @@ class LambdaAdapter:
     _required: FrozenSet[str] = attrs.field(init=False, repr=False)
     _health: HealthTracker = attrs.field(init=False, repr=False)
     _circuit: Circuit = attrs.field(init=False, repr=False)
-    _lease: Union[ClientLease, _Given] = attrs.field(init=False, repr=False)
+    _lease: Union[ClientLease, GivenClient] = attrs.field(init=False, repr=False)
     _arguments: InvokeArguments = attrs.field(init=False, repr=False)
     _invoker: Invoker = attrs.field(init=False, repr=False)
     _workers: Workers = attrs.field(init=False, repr=False)
@@ -197,9 +184,9 @@ class LambdaAdapter:
             self.max_retries,
         )
 
-    def _lease_client(self) -> Union[ClientLease, _Given]:
+    def _lease_client(self) -> Union[ClientLease, GivenClient]:
         if self.client is not None:
-            return _Given(self.client)
+            return GivenClient(self.client)
         lease = ClientLease(
             ClientSettings(
                 region=self.region,
@@ -364,8 +351,8 @@ class LambdaAdapter:
             return self._refuse(Failure("closed", "the adapter is closed"))
         if deadline is not None and deadline.is_up(time.monotonic()):
             return self._refuse(Failure("timeout", f"{deadline.cause} before the first attempt"))
-        passage = self._circuit.enter()
-        if passage is None:
+        era = self._circuit.enter()
+        if era is None:
             return self._refuse(self._circuit_open())
         result = None
         try:
@@ -375,7 +362,7 @@ class LambdaAdapter:
         except Exception as exc:
             result = Result(failed(failures.internal(exc)), attempts=1)
         finally:
-            self._circuit.leave(passage, result)
+            self._circuit.leave(era, result)
         failure = result.outcome.failure
         if failure is None or failure.error_code not in failures.REFUSALS:
             self._health.record(success=failure is None)

@@ -3,41 +3,17 @@
 import base64
 import json
 import re
-import time
 from typing import Any, Dict, Optional
 
 import attrs
 
+from .deadline import Deadline
 from .payload import EncodedRequest, UnfitRequestError
 
 #: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (ClientContext), in characters of base64.
 MAX_CLIENT_CONTEXT_CHARS = 3_583
 #: The same page (TenantId).
 _TENANT = re.compile(r"[a-zA-Z0-9._:/=+\-@ ]{1,256}", re.ASCII)
-
-
-@attrs.frozen
-class Deadline:
-    """When a call's ``total_timeout`` is up."""
-
-    total_timeout_s: float
-    #: By the monotonic clock, in seconds.
-    at_s: float
-    #: By the wall clock, in milliseconds since 1970: what a function can compare with its own.
-    epoch_ms: int
-
-    @classmethod
-    def after(cls, total_timeout_s: float) -> "Deadline":
-        return cls(total_timeout_s, time.monotonic() + total_timeout_s, int((time.time() + total_timeout_s) * 1_000))
-
-    @property
-    def cause(self) -> str:
-        """What a call says that ended because of it."""
-        return f"the total_timeout of {self.total_timeout_s:g} s is up"
-
-    def is_up(self, now_s: float) -> bool:
-        """Whether nothing may begin any more."""
-        return now_s >= self.at_s
 
 
 @attrs.frozen

@@ -29,16 +29,8 @@ class CircuitBreaker:
     failure_threshold: int = attrs.field(default=5, validator=validation.integer(least=1))
     reset_timeout: float = attrs.field(default=30.0, validator=validation.number(most=validation.MAX_DELAY_S))
     clock: Callable[[], float] = attrs.field(
-        default=time.monotonic, validator=validation.function, repr=False, eq=False, kw_only=True
+        default=time.monotonic, validator=validation.plain_function, repr=False, eq=False, kw_only=True
     )
-
-
-@attrs.frozen
-class Passage:
-    """A call's leave to run."""
-
-    #: The state that it was given in: what a call says of an earlier state is no news.
-    era: int
 
 
 class Circuit:
@@ -51,7 +43,7 @@ class Circuit:
         self._failures = 0
         self._opened_at: Optional[float] = None  # None: closed
         self._probing = False
-        self._era = 0
+        self._era = 0  # one for each state: what a call says of an earlier one is no news
 
     def reset_after_fork(self) -> None:
         """In the child: the lock may be held, and a probe under way is the parent's."""
@@ -70,22 +62,22 @@ class Circuit:
         wait_s = self.wait_s()
         return wait_s is None or (wait_s == 0.0 and not self._probing)
 
-    def enter(self) -> Optional[Passage]:
-        """Begin a call; None refuses it. ``leave`` ends it, whatever happens."""
+    def enter(self) -> Optional[int]:
+        """Begin a call, and return its era, which ``leave`` ends it with, whatever happens; None refuses it."""
         with self._lock:
             if not self.admits():
                 return None
             if self._opened_at is not None:
                 self._probing = True
                 self._era += 1
-            return Passage(self._era)
+            return self._era
 
-    def leave(self, passage: Passage, result: Optional[Result]) -> None:
+    def leave(self, era: int, result: Optional[Result]) -> None:
         """End a call; ``result`` is None when it came to none."""
         if self._settings is None:
             return
         with self._lock:
-            if passage.era != self._era:
+            if era != self._era:
                 return
             probing, self._probing = self._probing, False
             failure = result and result.outcome.failure

@@ -8,8 +8,9 @@ import attrs
 
 from . import failures
 from .answer import PERMITTED, QUEUED, InvalidAnswerError, decode_answer, decode_function_error, to_text
-from .arguments import Deadline, InvokeArguments
+from .arguments import InvokeArguments
 from .backoff import Backoff
+from .deadline import Deadline
 from .failures import Failure
 from .log_tail import decode_log_tail
 from .outcomes import Outcome, Result, failed

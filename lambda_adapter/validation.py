@@ -102,25 +102,20 @@ def flag(_: Any, attribute: Any, value: Any) -> None:
         raise _wrong(attribute.name, "True or False", value)
 
 
-def instance_or_none(kind: type) -> Validator:
-    """A value of ``kind``, or None."""
+def instance(kind: type) -> Validator:
+    """A value of one class."""
 
     def check(_: Any, attribute: Any, value: Any) -> None:
-        if value is not None and not isinstance(value, kind):
-            raise _wrong(attribute.name, f"a {kind.__name__} or None", value)
+        if not isinstance(value, kind):
+            raise _wrong(attribute.name, f"a {kind.__name__}", value)
 
     return check
 
 
-def plain_function_or_none(_: Any, attribute: Any, value: Any) -> None:
-    """None, or what can be called; nobody would await what an async function returns."""
-    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
-        raise _wrong(attribute.name, "a function that is not async, or None", value)
-
-
-def function(_: Any, attribute: Any, value: Any) -> None:
-    if not callable(value):
-        raise _wrong(attribute.name, "a function", value)
+def plain_function(_: Any, attribute: Any, value: Any) -> None:
+    """What can be called; nobody would await what an async function returns."""
+    if not callable(value) or inspect.iscoroutinefunction(value):
+        raise _wrong(attribute.name, "a function that is not async", value)
 
 
 def one_of(options: Tuple[str, ...]) -> Validator:

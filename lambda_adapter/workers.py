@@ -125,14 +125,10 @@ class Workers(Executor):
         task = _Task(fn(*args, **kwargs), self)
         with self._changed:
             closed = self.closed
-            # Those that are ready include the ones for which a thread is on its way.
-            if (
-                self._max_waiting is not None
-                and len(self._ready) + len(self._running) >= self._max_waiting
-                and not closed
-            ):
-                raise QueueFullError
             if not closed:
+                # Those that are ready include the ones for which a thread is on its way.
+                if self._max_waiting is not None and len(self._ready) + len(self._running) >= self._max_waiting:
+                    raise QueueFullError
                 self._ready.append(task)
                 try:
                     self._rouse()

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 from botocore.loaders import Loader
+from fault_server import FaultServer, answer
 
 from lambda_adapter import ExecuteRequest, LambdaAdapter
 
@@ -99,6 +100,31 @@ def make_adapter():
     yield make
     for adapter in adapters:
         adapter.close()
+
+
+@pytest.fixture(scope="module")
+def shared_server():
+    """Restarted by each test, so that they share a client: one takes 10 ms with its first call, a later call 1."""
+    with FaultServer(answer({"success": True})) as server, LambdaAdapter(
+        "function", "us-east-1", "module", endpoint_url=server.endpoint_url, **CREDENTIALS
+    ):
+        yield server
+
+
+@pytest.fixture
+def serve(shared_server):
+    """Begins a server's script; one that holds requests is told to ``end`` after the test, whatever became of it."""
+    scripts = []
+
+    def begin(script):
+        scripts.append(script)
+        shared_server.restart(script)
+        return shared_server
+
+    yield begin
+    for script in scripts:
+        if hasattr(script, "end"):
+            script.end()
 
 
 @pytest.fixture

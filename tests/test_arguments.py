@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from lambda_adapter.arguments import CHECK, MAX_CLIENT_CONTEXT_CHARS, Deadline, InvokeArguments
+from lambda_adapter.arguments import CHECK, MAX_CLIENT_CONTEXT_CHARS, InvokeArguments
+from lambda_adapter.deadline import Deadline
 from lambda_adapter.payload import EncodedRequest, UnfitRequestError
 
 
@@ -142,7 +143,9 @@ def test_a_community_that_aws_refuses_is_refused_here(community_id):
 
 @pytest.mark.parametrize("community_id", BAD_COMMUNITIES, ids=lambda value: ascii(value)[:20])
 def test_without_isolation_any_community_is_fine(community_id):
-    InvokeArguments("function").check(call(community_id=community_id))
+    arguments, sent = InvokeArguments("function"), call(community_id=community_id)
+    arguments.check(sent)
+    assert "TenantId" not in arguments.of_attempt(sent, 1, None)
 
 
 # -- Client context -------------------------------------------------------------------------------
@@ -196,4 +199,6 @@ def test_the_longest_session_that_fits_is_sent_and_a_longer_one_is_refused(longe
 
 
 def test_without_a_context_a_session_may_be_as_long_as_it_likes():
-    InvokeArguments("function").check(call("x" * 100_000))
+    arguments, sent = InvokeArguments("function"), call("x" * 100_000)
+    arguments.check(sent)
+    assert "ClientContext" not in arguments.of_attempt(sent, 1, None)

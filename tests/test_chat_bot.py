@@ -3,22 +3,16 @@
 import asyncio
 import contextlib
 import json
-import os
-import pathlib
 import runpy
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 
+import example_scripts
 import pytest
 
-import lambda_adapter
-
-SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "examples" / "chat_bot.py"
-PACKAGES = pathlib.Path(lambda_adapter.__file__).resolve().parent.parent
+SCRIPT = example_scripts.EXAMPLES / "chat_bot.py"
 HELP = "help: I know !weather CITY, !tea SECONDS, !stocks NAME and !help."
 TOO_LONG = "help: A line may have 500 bytes."
 BERLIN = "weather: Berlin has rain, 12 degrees."
@@ -63,20 +57,9 @@ class Bot:
     """A bot that runs."""
 
     def __init__(self, home, *options):
-        kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "TMPDIR") if name in os.environ}
         self.users = []
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-W", "error", "-W", "ignore:Boto3 will no longer support Python"),
-                *("-W", "ignore:Python 3.8 is no longer supported", str(SCRIPT)),
-                *("--port", "0", "--health-port", "0", *options),
-            ],
-            env={**kept, "PYTHONPATH": str(PACKAGES), "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true"},
-            cwd=str(home),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
+        ports = ("--port", "0", "--health-port", "0")
+        self.process = example_scripts.begin("chat_bot.py", home, *ports, *options)
 
     def begin(self):
         addresses = [self.process.stdout.readline() for _ in ("chat", "health")]

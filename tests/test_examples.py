@@ -1,12 +1,9 @@
 """The examples, run as a user runs them: by this Python, in a process of their own, without AWS credentials."""
 
-import os
 import pathlib
 import re
-import subprocess
-import sys
-import textwrap
 
+import example_scripts
 import pytest
 
 import lambda_adapter
@@ -15,18 +12,6 @@ from lambda_adapter import LocalLambda
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = pathlib.Path(lambda_adapter.__file__).resolve().parent.parent
 SCRIPT = PROJECT / "examples" / "lambda_adapter_example.py"
-
-#: Python imports this by itself when it starts: whatever leaves the machine raises.
-GUARD = """
-    import ipaddress, sys
-
-    def refuse(event, args):
-        host = args[0] if event == "socket.getaddrinfo" else args[1][0] if event == "socket.connect" else None
-        if host not in (None, "localhost") and not ipaddress.ip_address(host).is_loopback:
-            raise RuntimeError(f"tried to reach {host}")
-
-    sys.addaudithook(refuse)
-"""
 
 #: What each example must print, by its number.
 KEY_LINES = {
@@ -69,31 +54,8 @@ KEY_LINES = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Runs the script with these arguments: ``run("3", "7", AWS_REGION="us-east-1")``."""
-    tmp_path = tmp_path_factory.mktemp("examples")
-    (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(GUARD))
-
-    def run(*args, **environment):
-        kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "TMPDIR") if name in os.environ}
-        return subprocess.run(
-            [
-                *(sys.executable, "-W", "error", "-W", "ignore:Boto3 will no longer support Python"),
-                *("-W", "ignore:Python 3.8 is no longer supported", str(SCRIPT), *args),
-            ],
-            env={
-                **kept,
-                "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGES)]),
-                "HOME": str(tmp_path),
-                "AWS_EC2_METADATA_DISABLED": "true",
-                "PYTHONIOENCODING": "utf-8",
-                **environment,
-            },
-            cwd=str(tmp_path),
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-        )
-
-    return run
+    home = tmp_path_factory.mktemp("examples")
+    return lambda *args, **environment: example_scripts.run("lambda_adapter_example.py", home, *args, **environment)
 
 
 def sections(output):

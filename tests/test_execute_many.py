@@ -11,11 +11,9 @@ from collections import deque
 
 import fault_server as fs
 import pytest
-from conftest import CREDENTIALS
-from fault_server import FaultServer
 from test_adapter import Client
 
-from lambda_adapter import LambdaAdapter, LocalLambda
+from lambda_adapter import LocalLambda
 
 SOON_S = 10
 #: Waits that no test sits out.
@@ -24,15 +22,6 @@ FOREVER = {"initial_retry_delay": 3_000, "max_retry_delay": 3_000, "jitter": 0.0
 TOO_LONG = {"total_timeout": 1, "initial_retry_delay": 1.5, "max_retry_delay": 1.5, "jitter": 0.0}
 GOOD = fs.answer({"success": True})
 THROTTLED = fs.aws_error("TooManyRequestsException", 429)
-
-
-@pytest.fixture(scope="module")
-def shared_server():
-    """Restarted by each test, so that they share a client."""
-    with FaultServer(GOOD) as server, LambdaAdapter(
-        "function", "us-east-1", "module", endpoint_url=server.endpoint_url, **CREDENTIALS
-    ):
-        yield server
 
 
 class Function:
@@ -72,25 +61,11 @@ class Function:
         for session in sessions or self.gates:
             self.gates[session].set()
 
+    end = let_go
+
     def has_begun(self, calls):
         for _ in range(calls):
             assert self.arrived.acquire(timeout=SOON_S)
-
-
-@pytest.fixture
-def serve(shared_server):
-    """Begins a server's script; what it holds is let go at the end, whatever became of the test."""
-    scripts = []
-
-    def begin(script):
-        scripts.append(script)
-        shared_server.restart(script)
-        return shared_server
-
-    yield begin
-    for script in scripts:
-        if isinstance(script, Function):
-            script.let_go()
 
 
 @pytest.fixture

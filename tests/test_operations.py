@@ -13,12 +13,11 @@ import boto3
 import fault_server as fs
 import pytest
 from conftest import CREDENTIALS
-from fault_server import FaultServer
 from test_adapter import Client
 from test_contract import CALLS, FAST
 from test_fork import in_child
 
-from lambda_adapter import Attempt, CircuitBreaker, LambdaAdapter, LocalLambda, Report
+from lambda_adapter import Attempt, CircuitBreaker, LocalLambda, Report
 
 #: How long a test waits for what must happen at once.
 SOON_S = 10
@@ -40,36 +39,11 @@ def call(request):
 
 
 @pytest.fixture(scope="module")
-def shared_server():
-    """Restarted by each test, so that they share a client: one takes 10 ms with its first call, a later call 1."""
-    with FaultServer(GOOD) as server, LambdaAdapter(
-        "function", "us-east-1", "module", endpoint_url=server.endpoint_url, **CREDENTIALS
-    ):
-        yield server
-
-
-@pytest.fixture(scope="module")
 def shared_client():
     """For its model of the API: it is never used."""
     client = boto3.client("lambda", "us-east-1", **CREDENTIALS)
     yield client
     client.close()
-
-
-@pytest.fixture
-def serve(shared_server):
-    """Begins a server's script; a gate in it opens at the end, whatever became of the test."""
-    scripts = []
-
-    def begin(script):
-        scripts.append(script)
-        shared_server.restart(script)
-        return shared_server
-
-    yield begin
-    for script in scripts:
-        if isinstance(script, Gate):
-            script.let_go.set()
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +85,9 @@ class Gate:
             self.arrived.release()
             assert self.let_go.wait(SOON_S)
         return self.reactions[min(request.number, len(self.reactions)) - 1]
+
+    def end(self):
+        self.let_go.set()
 
     async def full(self):
         """Waits until all the held requests are here, without holding the loop."""

@@ -1,25 +1,19 @@
 """examples/prometheus_exporter.py: what Prometheus reads is what happened, and there are few time series."""
 
-import os
-import pathlib
 import re
 import runpy
-import subprocess
-import sys
 
+import example_scripts
 import pytest
 from fault_server import FaultServer, answer, aws_error, function_error
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
-import lambda_adapter
 from lambda_adapter import CircuitBreaker, LocalLambda
 
-SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "examples" / "prometheus_exporter.py"
-PACKAGES = pathlib.Path(lambda_adapter.__file__).resolve().parent.parent
 BUSY = aws_error("TooManyRequestsException", 429)
 
-example = runpy.run_path(str(SCRIPT))
+example = runpy.run_path(str(example_scripts.EXAMPLES / "prometheus_exporter.py"))
 
 
 class Scrape:
@@ -178,18 +172,7 @@ def test_other_users_and_other_texts_make_no_new_time_series(scrape, make_watche
 
 
 def test_the_script_prints_a_scrape_whose_numbers_are_those_of_its_calls(tmp_path):
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "TMPDIR") if name in os.environ}
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "error", "-W", "ignore:Boto3 will no longer support Python"),
-            *("-W", "ignore:Python 3.8 is no longer supported", str(SCRIPT)),
-        ],
-        env={**kept, "PYTHONPATH": str(PACKAGES), "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"},
-        cwd=str(tmp_path),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-    )
+    done = example_scripts.run("prometheus_exporter.py", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     calls, _, scraped = done.stdout.partition("\n\nGET /metrics\n")
     outcomes = {}

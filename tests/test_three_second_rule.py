@@ -1,28 +1,22 @@
 """examples/three_second_rule.py: acknowledged in time, answered later, invoked once, whatever happens meanwhile."""
 
 import asyncio
-import os
-import pathlib
 import re
 import runpy
-import subprocess
-import sys
 import threading
 import time
 
+import example_scripts
 import pytest
 from fault_server import FaultServer, untyped
 
-import lambda_adapter
 from lambda_adapter import ExecuteRequest, LocalLambda
 
-SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "examples" / "three_second_rule.py"
-PACKAGES = pathlib.Path(lambda_adapter.__file__).resolve().parent.parent
 ACKNOWLEDGED = "Working on it ..."
 NO_ANSWER = "I cannot finish this now. Please ask again in a minute."
 LONG_S = 30.0  # a patience that no test here exhausts
 
-answer_in_time = runpy.run_path(str(SCRIPT))["answer_in_time"]
+answer_in_time = runpy.run_path(str(example_scripts.EXAMPLES / "three_second_rule.py"))["answer_in_time"]
 
 
 class Chat:
@@ -216,18 +210,7 @@ def test_an_acknowledgement_that_cannot_be_sent_is_raised_and_nothing_is_tried_a
 
 @pytest.mark.slow
 def test_the_script_shows_all_that_with_the_real_times(tmp_path):
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "TMPDIR") if name in os.environ}
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "error", "-W", "ignore:Boto3 will no longer support Python"),
-            *("-W", "ignore:Python 3.8 is no longer supported", str(SCRIPT)),
-        ],
-        env={**kept, "PYTHONPATH": str(PACKAGES), "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"},
-        cwd=str(tmp_path),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-    )
+    done = example_scripts.run("three_second_rule.py", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     *lines, last = done.stdout.splitlines()
     assert last == "4 commands, 4 invocations"

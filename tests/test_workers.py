@@ -283,7 +283,7 @@ def test_a_short_wait_is_not_held_up_by_longer_ones():
             workers.submit(waiting, FOREVER_S)
         short = workers.submit(waiting, 0.01)
         try:
-            short.result(1.0)
+            assert short.result(1.0)[1] is True
         finally:
             workers.close()
 
