@@ -12,20 +12,21 @@ from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Opt
 import attrs
 from attrs.validators import optional
 
-from . import clients, failures, validation
-from .arguments import CHECK, InvokeArguments
-from .backoff import Backoff
+from ._aws import clients, failures
+from ._aws.clients import ClientLease, ClientSettings, GivenClient
+from ._aws.failures import Failure
+from ._call.attempts import Invoker
+from ._call.backoff import Backoff
+from ._call.deadline import Deadline
+from ._call.outcomes import Result, failed, log_result, to_response
+from ._call.reporter import AttemptReporter
+from ._call.workers import QueueFullError, Steps, Workers, drive
+from ._rules import validation
+from ._wire.arguments import CHECK, InvokeArguments
+from ._wire.payload import EncodedRequest, UnfitRequestError, encode_request
 from .circuit import Circuit, CircuitBreaker
-from .clients import ClientLease, ClientSettings, GivenClient
-from .deadline import Deadline
-from .failures import Failure
 from .health import Health, HealthTracker
-from .invoker import Invoker
 from .messages import Attempt, ExecuteResponse
-from .outcomes import Result, failed, log_result, to_response
-from .payload import EncodedRequest, UnfitRequestError, encode_request
-from .reporter import AttemptReporter
-from .workers import QueueFullError, Steps, Workers, drive
 
 R = TypeVar("R")
 

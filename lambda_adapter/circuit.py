@@ -6,9 +6,9 @@ from typing import Any, Callable, Dict, Optional
 
 import attrs
 
-from . import validation
-from .failures import REFUSALS, TRIPS
-from .outcomes import Result
+from ._aws.failures import REFUSALS, TRIPS
+from ._call.outcomes import Result
+from ._rules import validation
 
 
 @attrs.frozen

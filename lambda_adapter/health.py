@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Optional
 
 import attrs
 
-from .timestamps import utc_timestamp
+from ._text.timestamps import utc_timestamp
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_adapter.answer import (
+from lambda_adapter._wire.answer import (
     QUEUED,
     FunctionAnswer,
     InvalidAnswerError,

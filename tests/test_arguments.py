@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from lambda_adapter.arguments import CHECK, MAX_CLIENT_CONTEXT_CHARS, InvokeArguments
-from lambda_adapter.deadline import Deadline
-from lambda_adapter.payload import EncodedRequest, UnfitRequestError
+from lambda_adapter._call.deadline import Deadline
+from lambda_adapter._wire.arguments import CHECK, MAX_CLIENT_CONTEXT_CHARS, InvokeArguments
+from lambda_adapter._wire.payload import EncodedRequest, UnfitRequestError
 
 
 def call(session_id="session_1", community_id="community_1"):

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lambda_adapter import CircuitBreaker
-from lambda_adapter.answer import FunctionAnswer
+from lambda_adapter._aws.failures import Failure
+from lambda_adapter._call.outcomes import Outcome, Result, failed
+from lambda_adapter._wire.answer import FunctionAnswer
 from lambda_adapter.circuit import Circuit
-from lambda_adapter.failures import Failure
-from lambda_adapter.outcomes import Outcome, Result, failed
 
 THRESHOLD, RESET_S = 3, 10.0
 TRIPPING = [

@@ -20,7 +20,7 @@ from fault_server import FaultServer, answer, aws_error, hang, untyped
 
 from lambda_adapter import ExecuteRequest, LambdaAdapter, LocalLambda
 from lambda_adapter.cli import main
-from lambda_adapter.cli.handlers import default_name
+from lambda_adapter.cli.handler_files import default_name
 from lambda_adapter.cli.options import NOT_OPTIONS, make_adapter, settings, to_option
 from lambda_adapter.cli.output import print_json, to_json
 from lambda_adapter.cli.parser import parse

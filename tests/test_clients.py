@@ -11,8 +11,9 @@ import pytest
 from fault_server import FaultServer, answer
 from moto import mock_aws
 
-from lambda_adapter import LambdaAdapter, clients
-from lambda_adapter.clients import ClientLease, ClientSettings
+from lambda_adapter import LambdaAdapter
+from lambda_adapter._aws import clients
+from lambda_adapter._aws.clients import ClientLease, ClientSettings
 
 SETTINGS = ClientSettings(
     region="eu-west-3",

@@ -31,10 +31,10 @@ from lambda_adapter import (
     LocalLambda,
     Report,
     errors,
-    failures,
     testing,
 )
-from lambda_adapter.validation import function_name
+from lambda_adapter._aws import failures
+from lambda_adapter._rules.validation import function_name
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = pathlib.Path(lambda_adapter.__file__).resolve().parent

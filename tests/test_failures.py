@@ -9,7 +9,14 @@ from botocore import exceptions
 from botocore.exceptions import ClientError
 from botocore.retries.standard import ThrottledRetryableChecker
 
-from lambda_adapter.failures import NOT_READY, THROTTLED, Failure, from_error_response, from_exception, from_lost_answer
+from lambda_adapter._aws.failures import (
+    NOT_READY,
+    THROTTLED,
+    Failure,
+    from_error_response,
+    from_exception,
+    from_lost_answer,
+)
 
 SECRET = "https://user:hunter2@host.example/?token=hunter2"
 

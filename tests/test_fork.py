@@ -117,7 +117,7 @@ def test_locks_held_at_the_fork_do_not_hang_the_child() -> None:
     """Every lock of the adapter is taken at the moment of the fork; the child must not wait for any of them."""
     with FaultServer(echo) as server, adapter_for(server.endpoint_url, read_timeout=5) as adapter:
         assert nonces_that_came_back(adapter, "before", 4)
-        from lambda_adapter import clients
+        from lambda_adapter._aws import clients
 
         with adapter._workers._changed, adapter._health._lock, clients._registry._lock, clients._registry._turnstile:
             collect = in_child(lambda: nonces_that_came_back(adapter, "child", 4), timeout_s=2)

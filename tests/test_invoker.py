@@ -6,12 +6,12 @@ import json
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError, ResponseStreamingError
 
-from lambda_adapter.arguments import InvokeArguments
-from lambda_adapter.backoff import Backoff
-from lambda_adapter.invoker import MAX_ANSWER_BYTES, Invoker
-from lambda_adapter.payload import EncodedRequest
-from lambda_adapter.reporter import AttemptReporter
-from lambda_adapter.workers import drive
+from lambda_adapter._call.attempts import MAX_ANSWER_BYTES, Invoker
+from lambda_adapter._call.backoff import Backoff
+from lambda_adapter._call.reporter import AttemptReporter
+from lambda_adapter._call.workers import drive
+from lambda_adapter._wire.arguments import InvokeArguments
+from lambda_adapter._wire.payload import EncodedRequest
 
 PAYLOAD = json.dumps({"trigger": {"context_text": None, "event_data": None}}).encode()
 CALL = EncodedRequest(PAYLOAD, request_id="request", scopes=(), session_id="request", community_id="community")

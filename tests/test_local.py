@@ -17,8 +17,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from lambda_adapter._rules.validation import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
 from lambda_adapter.local import LambdaContext, LocalLambda
-from lambda_adapter.validation import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
 
 WAIT_S = 10.0  # a bound for what should take milliseconds
 LATEST_ARN = "arn:aws:lambda:us-east-1:123456789012:function:echo"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_adapter import Invocation, Report
-from lambda_adapter.log_tail import decode_log_tail, parse_report
+from lambda_adapter._wire.log_tail import decode_log_tail, parse_report
 
 ID = "8f507cfc-xmpl-4697-b07a-ac58fc914c95"
 WARM = (

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_adapter import ExecuteRequest
-from lambda_adapter.payload import MAX_DEPTH, EncodedRequest, UnfitRequestError, encode_request
-from lambda_adapter.timestamps import utc_timestamp
+from lambda_adapter._text.timestamps import utc_timestamp
+from lambda_adapter._wire.payload import MAX_DEPTH, EncodedRequest, UnfitRequestError, encode_request
 
 NOW = "2024-01-15T10:30:45.123456Z"
 

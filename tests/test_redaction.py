@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_adapter.redaction import json_kind, shown, shown_name
+from lambda_adapter._text.redaction import json_kind, shown, shown_name
 
 
 @pytest.mark.parametrize(

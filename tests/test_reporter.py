@@ -6,9 +6,9 @@ import attrs
 import pytest
 
 from lambda_adapter import Attempt
-from lambda_adapter.failures import Failure
-from lambda_adapter.outcomes import Outcome, failed
-from lambda_adapter.reporter import AttemptReporter
+from lambda_adapter._aws.failures import Failure
+from lambda_adapter._call.outcomes import Outcome, failed
+from lambda_adapter._call.reporter import AttemptReporter
 
 SUCCESS = Outcome("yes", status_code=200)
 

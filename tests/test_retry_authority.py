@@ -9,12 +9,12 @@ import pytest
 from fault_server import FaultServer, Reaction, answer, aws_error, close_before, respond, untyped
 from test_fault_matrix import Call, adapter_for, call_async, call_sync
 
-from lambda_adapter.arguments import CHECK, InvokeArguments
-from lambda_adapter.backoff import Backoff
-from lambda_adapter.clients import ClientLease, ClientSettings
-from lambda_adapter.invoker import Invoker
-from lambda_adapter.reporter import AttemptReporter
-from lambda_adapter.workers import drive
+from lambda_adapter._aws.clients import ClientLease, ClientSettings
+from lambda_adapter._call.attempts import Invoker
+from lambda_adapter._call.backoff import Backoff
+from lambda_adapter._call.reporter import AttemptReporter
+from lambda_adapter._call.workers import drive
+from lambda_adapter._wire.arguments import CHECK, InvokeArguments
 
 MODES = ["legacy", "standard", "adaptive"]
 

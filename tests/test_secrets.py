@@ -19,9 +19,10 @@ import pytest
 from fault_server import FaultServer, Reaction, Request, answer, function_error, raw, respond, untyped
 from test_fault_matrix import FAULTS, Fault
 
-from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter, clients
-from lambda_adapter.clients import ClientSettings
-from lambda_adapter.payload import encode_request
+from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter
+from lambda_adapter._aws import clients
+from lambda_adapter._aws.clients import ClientSettings
+from lambda_adapter._wire.payload import encode_request
 
 KEY_ID = "AKIACANARYKEYID00001"
 SECRET = "canarySecret/AccessKey+0002"

@@ -20,7 +20,8 @@ from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.config import default_user_config
 
 import lambda_adapter
-from lambda_adapter import LambdaAdapter, LocalLambda, workers
+from lambda_adapter import LambdaAdapter, LocalLambda
+from lambda_adapter._call import workers
 from lambda_adapter.testing import mock_lambda
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
@@ -668,7 +669,7 @@ def run_pytest(tmp_path):
 
 
 #: Harmless where the installed package's entry point has loaded it already.
-PLUGIN = ["-p", "lambda_adapter.pytest_plugin"]
+PLUGIN = ["-p", "lambda_adapter.testing.pytest_plugin"]
 
 WARNINGS = [
     *("-W", "error", "-W", "ignore:Boto3 will no longer support Python", "-W", "ignore:Python 3.8 is no longer"),
@@ -720,7 +721,7 @@ def test_the_fixture_is_there_without_an_import_and_ends_with_its_test(run_pytes
         assert ask("weather").error_code == "not_found"
 
     def test_three():
-        from lambda_adapter import workers
+        from lambda_adapter._call import workers
         assert workers.wait_scale == 1.0
     """
     )
@@ -774,10 +775,10 @@ def test_loading_the_plugin_imports_next_to_nothing(tmp_path):
     done = run_python(
         tmp_path,
         "-c",
-        "import pytest, sys; before = set(sys.modules); import lambda_adapter.pytest_plugin; "
+        "import pytest, sys; before = set(sys.modules); import lambda_adapter.testing.pytest_plugin; "
         "print(*sorted(set(sys.modules) - before))",
     )
-    assert done.stdout.split() == ["lambda_adapter", "lambda_adapter.pytest_plugin"]
+    assert done.stdout.split() == ["lambda_adapter", "lambda_adapter.testing.pytest_plugin"]
 
 
 @pytest.mark.parametrize("missing", ["moto", "moto.core.botocore_stubber"])

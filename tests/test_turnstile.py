@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from lambda_adapter import LocalLambda, clients
+from lambda_adapter import LocalLambda
+from lambda_adapter._aws import clients
+from lambda_adapter._aws.turnstile import Turnstile
 from lambda_adapter.testing import mock_lambda
-from lambda_adapter.turnstile import Turnstile
 
 
 class Events:

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO, Callable, Iterable, Iterator, Mapping, Optiona
 
 import attrs
 
+from .._text.redaction import json_kind, shown
 from ..adapter import LambdaAdapter
 from ..messages import ExecuteRequest, ExecuteResponse, Invocation
-from ..redaction import json_kind, shown
 from . import INTERRUPTED
 from .invoke import request_defaults
 from .options import UsageError, add_settings, counted, examples, make_adapter, reason

@@ -4,9 +4,9 @@ import argparse
 import re
 from typing import Any, Optional
 
+from .._text.redaction import shown, shown_name
 from ..adapter import LambdaAdapter
 from ..messages import ExecuteResponse
-from ..redaction import shown, shown_name
 from .options import SetUpError, add_settings, examples, make_adapter
 
 _DESCRIPTION = """\

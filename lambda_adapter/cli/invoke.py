@@ -7,11 +7,11 @@ import sys
 import uuid
 from typing import Any, Dict, Iterator, List
 
-from ..local import MAX_TIMEOUT_S, LocalLambda
+from .._rules.validation import FUNCTION, function_name
+from .._text.redaction import shown
+from ..local.emulator import MAX_TIMEOUT_S, LocalLambda
 from ..messages import ExecuteRequest
-from ..redaction import shown
-from ..validation import FUNCTION, function_name
-from .handlers import load_handler
+from .handler_files import load_handler
 from .options import (
     UsageError,
     add_settings,

@@ -9,8 +9,8 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 import attrs
 
+from .._text.redaction import shown
 from ..adapter import LambdaAdapter
-from ..redaction import shown
 
 #: Parameters that are no options. The first is an argument of its own. Secrets stay out of process lists and shell
 #: histories. A client and a function cannot be typed. A circuit breaker protects a bot: one call never opens it, and

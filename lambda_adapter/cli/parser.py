@@ -4,7 +4,7 @@ import argparse
 import re
 from typing import Any, List, NoReturn
 
-from ..redaction import shown
+from .._text.redaction import shown
 from . import batch, doctor, invoke, serve
 from .options import UsageError, counted
 

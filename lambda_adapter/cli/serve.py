@@ -8,10 +8,10 @@ import time
 from typing import Any, Callable, Dict, Mapping
 from urllib.parse import unquote
 
-from ..invoke_api import Answer, RefusedError
-from ..local import Handler, LocalLambda, _Invocation
-from ..redaction import shown, shown_name
-from .handlers import default_name, load_handler
+from .._text.redaction import shown, shown_name
+from ..local.emulator import Handler, LocalLambda, _Invocation
+from ..local.invoke_api import Answer, RefusedError
+from .handler_files import default_name, load_handler
 from .options import UsageError, examples, reason, to_option, told_as_options
 
 _DESCRIPTION = """\

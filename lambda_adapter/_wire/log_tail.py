@@ -4,7 +4,7 @@ import base64
 import re
 from typing import Any, Optional
 
-from .messages import Report
+from ..messages import Report
 
 # https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html; the fields are separated by tabs.
 _REPORT = re.compile(

@@ -8,8 +8,8 @@ from typing import Any, Callable, Dict, List, Optional
 
 from attrs import field, frozen
 
+from .._rules.validation import MAX_REQUEST_RESPONSE_BYTES
 from .invoke_api import Answer, LocalCall, function_arn
-from .validation import MAX_REQUEST_RESPONSE_BYTES
 
 #: handler(event, context): the decoded payload and a `LambdaContext` -> anything that JSON can hold.
 Handler = Callable[[Any, Any], Any]

@@ -23,8 +23,11 @@ from attrs import frozen
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ReadTimeoutError
 
-from . import workers
-from .handlers import (
+from .._call import workers
+from .._rules.validation import FUNCTION
+from ..local.emulator import check_whole
+from ..local.invoke_api import Answer, LocalCall, RefusedError, throttled
+from ..local.runtime import (
     Handler,
     LambdaContext,
     Outcome,
@@ -34,9 +37,6 @@ from .handlers import (
     make_context,
     marshal,
 )
-from .invoke_api import Answer, LocalCall, RefusedError, throttled
-from .local import check_whole
-from .validation import FUNCTION
 
 try:
     from moto import mock_aws

@@ -3,9 +3,9 @@
 import logging
 from typing import Any, Callable, Optional
 
-from .messages import Attempt
+from .._text.redaction import class_name
+from ..messages import Attempt
 from .outcomes import Outcome
-from .redaction import class_name
 
 logger = logging.getLogger("lambda_adapter")
 

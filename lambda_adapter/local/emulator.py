@@ -10,9 +10,9 @@ from typing import Any, List, Mapping, Optional, Set, Type
 
 from attrs import define, field
 
-from .handlers import Handler, LambdaContext, Outcome, call_handler, client_context_object, failure, make_context
+from .http_server import Server
 from .invoke_api import Answer, LocalCall, RefusedError, function_arn, log_result, one_of, parse_target, throttled
-from .local_server import Server
+from .runtime import Handler, LambdaContext, Outcome, call_handler, client_context_object, failure, make_context
 
 __all__ = ["Handler", "LambdaContext", "LocalCall", "LocalLambda"]
 

@@ -5,11 +5,11 @@ from typing import Any, Optional
 
 import attrs
 
-from .answer import FunctionAnswer
-from .failures import Failure
-from .log_tail import parse_report
-from .messages import ExecuteResponse, Invocation
-from .redaction import shown
+from .._aws.failures import Failure
+from .._text.redaction import shown
+from .._wire.answer import FunctionAnswer
+from .._wire.log_tail import parse_report
+from ..messages import ExecuteResponse, Invocation
 
 logger = logging.getLogger("lambda_adapter")
 

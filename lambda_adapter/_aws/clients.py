@@ -16,8 +16,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import attrs
 
+from .._rules.validation import MAX_CONCURRENCY
 from .turnstile import Turnstile
-from .validation import MAX_CONCURRENCY
 
 #: What decides which credentials, endpoint and certificates a client made now would use.
 _ENVIRONMENT = (

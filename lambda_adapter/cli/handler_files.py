@@ -7,8 +7,8 @@ import os
 import sys
 from types import ModuleType
 
-from ..local import Handler
-from ..redaction import class_name, shown
+from .._text.redaction import class_name, shown
+from ..local.emulator import Handler
 from .options import UsageError
 
 #: Names that say nothing: their module's name is the function's.

@@ -8,10 +8,10 @@ import attrs
 import cattrs
 from cattrs.fns import identity
 
-from .messages import Id
-from .redaction import class_name, json_kind, shown
-from .timestamps import utc_timestamp
-from .validation import MAX_DEPTH, MAX_INTEGER_BITS
+from .._rules.validation import MAX_DEPTH, MAX_INTEGER_BITS
+from .._text.redaction import class_name, json_kind, shown
+from .._text.timestamps import utc_timestamp
+from ..messages import Id
 
 Validator = Callable[[Any, Any, Any], None]
 

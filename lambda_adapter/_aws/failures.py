@@ -9,8 +9,8 @@ from typing import Any, Dict, Mapping, Optional
 
 import attrs
 
-from .backoff import parse_retry_after
-from .redaction import shown_name
+from .._call.backoff import parse_retry_after
+from .._text.redaction import shown_name
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional
 
 import attrs
 
-from .deadline import Deadline
+from .._call.deadline import Deadline
 from .payload import EncodedRequest, UnfitRequestError
 
 #: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (ClientContext), in characters of base64.

@@ -10,8 +10,8 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 import attrs
 import cattrs
 
-from .redaction import json_kind, shown, shown_name, without_keys
-from .validation import MAX_DEPTH
+from .._rules.validation import MAX_DEPTH
+from .._text.redaction import json_kind, shown, shown_name, without_keys
 
 #: Backslash escapes of JSON and Python, and what is long enough to be told from common words.
 _ESCAPE = re.compile(r"(\\\\)*\\(u[0-9a-f]{4}|x[0-9a-f]{2}|.)")

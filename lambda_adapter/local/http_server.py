@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler
 from types import MappingProxyType
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
+from .._rules.validation import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
 from .invoke_api import Answer, RefusedError
-from .validation import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
 
 _POLL_S = 0.02  # how long disconnect() may wait for the accepting thread to look up; costs 0.5 % of a core
 _LINGER_S = 1.0  # how long a silent client may keep a connection that has had its last answer

@@ -6,18 +6,18 @@ from typing import Any, Callable, Dict, Generator, List, Optional
 
 import attrs
 
-from . import failures
-from .answer import PERMITTED, QUEUED, InvalidAnswerError, decode_answer, decode_function_error, to_text
-from .arguments import InvokeArguments
+from .._aws import failures
+from .._aws.failures import Failure
+from .._rules.validation import MAX_REQUEST_RESPONSE_BYTES
+from .._text.redaction import json_kind
+from .._wire.answer import PERMITTED, QUEUED, InvalidAnswerError, decode_answer, decode_function_error, to_text
+from .._wire.arguments import InvokeArguments
+from .._wire.log_tail import decode_log_tail
+from .._wire.payload import EncodedRequest
 from .backoff import Backoff
 from .deadline import Deadline
-from .failures import Failure
-from .log_tail import decode_log_tail
 from .outcomes import Outcome, Result, failed
-from .payload import EncodedRequest
-from .redaction import json_kind
 from .reporter import AttemptReporter
-from .validation import MAX_REQUEST_RESPONSE_BYTES
 
 logger = logging.getLogger("lambda_adapter")
 

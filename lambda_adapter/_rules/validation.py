@@ -9,7 +9,7 @@ import re
 from typing import Any, Callable, Optional, Tuple
 from urllib.parse import urlsplit
 
-from .redaction import class_name, shown
+from .._text.redaction import class_name, shown
 
 #: A synchronous invocation's payload and answer, in bytes each.
 #: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Iterator
 import pytest
 
 if TYPE_CHECKING:
-    from .testing import MockLambda
+    from .mock import MockLambda
 
 
 @pytest.fixture
 def mock_lambda() -> "Iterator[MockLambda]":
     """Lambda functions that answer and fail as the test says, the rest of AWS on moto: lambda_adapter.testing."""
-    from .testing import mock_lambda as mocked  # here, because moto takes half a second
+    from .mock import mock_lambda as mocked  # here, because moto takes half a second
 
     with mocked() as mock:
         yield mock

@@ -1,0 +1,1 @@
+"""The side of AWS: boto3 clients, and what a failure of botocore or AWS means."""
