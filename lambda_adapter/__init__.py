@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from .circuit import CircuitBreaker
     from .errors import LambdaAdapterError
     from .health import Health
+    from .invocations import Attempt, Invocation, Report
     from .local import LocalLambda
-    from .messages import Attempt, ExecuteRequest, ExecuteResponse, Invocation, Report
+    from .messages import ExecuteRequest, ExecuteResponse
 
 __all__ = [
     "Attempt",
@@ -27,16 +28,16 @@ __all__ = [
 #: Where each public name is at home. It is fetched when it is first asked for: importing the package costs next to
 #: nothing, so that pytest can load its plugin, and a command line its parser, for free.
 _HOMES = {
-    "Attempt": "messages",
+    "Attempt": "invocations",
     "CircuitBreaker": "circuit",
     "ExecuteRequest": "messages",
     "ExecuteResponse": "messages",
     "Health": "health",
-    "Invocation": "messages",
+    "Invocation": "invocations",
     "LambdaAdapter": "adapter",
     "LambdaAdapterError": "errors",
     "LocalLambda": "local",
-    "Report": "messages",
+    "Report": "invocations",
 }
 
 

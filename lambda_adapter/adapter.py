@@ -2,9 +2,7 @@
 
 import logging
 import math
-import os
 import time
-import weakref
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple, TypeVar, Union
@@ -12,21 +10,24 @@ from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Opt
 import attrs
 from attrs.validators import optional
 
-from ._aws import clients, failures
+from ._aws import failures
 from ._aws.clients import ClientLease, ClientSettings, GivenClient
 from ._aws.failures import Failure
 from ._call.attempts import Invoker
 from ._call.backoff import Backoff
 from ._call.deadline import Deadline
-from ._call.outcomes import Result, failed, log_result, to_response
+from ._call.outcomes import Result, failed, log_end, refused, to_response
 from ._call.reporter import AttemptReporter
 from ._call.workers import QueueFullError, Steps, Workers, drive
+from ._process import forks
 from ._rules import validation
 from ._wire.arguments import CHECK, InvokeArguments
 from ._wire.payload import EncodedRequest, UnfitRequestError, encode_request
-from .circuit import Circuit, CircuitBreaker
+from .circuit import Circuit, CircuitBreaker, effect_of
+from .codes import CODES, CircuitEffect, InvocationType
 from .health import Health, HealthTracker
-from .messages import Attempt, ExecuteResponse
+from .invocations import Attempt
+from .messages import ExecuteResponse, Request
 
 R = TypeVar("R")
 
@@ -91,7 +92,7 @@ class LambdaAdapter:
     region: str = attrs.field(validator=validation.region)
     module_name: str = attrs.field(validator=validation.module_name)
     function_prefix: Optional[str] = attrs.field(default=None, validator=validation.function_prefix)
-    invocation_type: str = attrs.field(
+    invocation_type: InvocationType = attrs.field(
         default="RequestResponse", validator=validation.one_of(validation.INVOCATION_TYPES)
     )
     max_retries: int = attrs.field(default=3, validator=validation.integer(least=0, most=validation.MAX_RETRIES))
@@ -130,7 +131,7 @@ class LambdaAdapter:
     circuit_breaker: Optional[CircuitBreaker] = attrs.field(
         default=None, validator=optional(validation.instance(CircuitBreaker)), kw_only=True
     )
-    on_attempt: Optional[Callable[[Attempt], Any]] = attrs.field(
+    on_attempt: Optional[Callable[[Attempt], object]] = attrs.field(
         default=None, validator=optional(validation.plain_function), repr=False, kw_only=True
     )
 
@@ -175,7 +176,6 @@ class LambdaAdapter:
         ):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "_invoker", self._make_invoker(arguments, self.on_attempt))
-        _live.add(self)
         logger.info(
             "Initialised module=%s function=%s region=%s type=%s retries=%d",
             self.module_name,
@@ -203,7 +203,7 @@ class LambdaAdapter:
         lease.get()
         return lease
 
-    def _make_invoker(self, arguments: InvokeArguments, on_attempt: Optional[Callable[[Attempt], Any]]) -> Invoker:
+    def _make_invoker(self, arguments: InvokeArguments, on_attempt: Optional[Callable[[Attempt], object]]) -> Invoker:
         return Invoker(
             arguments,
             self._lease.get,
@@ -228,7 +228,7 @@ class LambdaAdapter:
         """``required_scopes``, under WaddleBot's name for it."""
         return list(self.required_scopes)
 
-    def execute(self, request: Any) -> ExecuteResponse:
+    def execute(self, request: Request) -> ExecuteResponse:
         """Run the module and wait for its answer, retries and their delays included.
 
         Args:
@@ -242,7 +242,7 @@ class LambdaAdapter:
             return self._refuse(call)
         return drive(self._steps(call, self._deadline()), self._workers.wait)
 
-    async def execute_async(self, request: Any) -> ExecuteResponse:
+    async def execute_async(self, request: Request) -> ExecuteResponse:
         """``execute`` for the caller's event loop: the blocking call runs in this adapter's own daemon threads.
 
         The request is encoded before control is first given up. Cancelling it stops further attempts; one that is in
@@ -325,14 +325,16 @@ class LambdaAdapter:
             A response that succeeded when the function exists and may be invoked; else ``error_code`` says what is
             wrong. The health counters, the circuit breaker and ``on_attempt`` know nothing of it.
         """
+        forks.check()
         if self._workers.closed:
             return self._refuse(Failure("closed", "the adapter is closed"))
         invoker = self._make_invoker(self._arguments.of_check(), None)
         result = drive(invoker.attempts(CHECK, self._deadline()), self._workers.wait)
         return to_response(result, self.function_name)
 
-    def _prepare(self, request: Any) -> Union[EncodedRequest, Failure]:
+    def _prepare(self, request: Request) -> Union[EncodedRequest, Failure]:
         """Everything that can be decided without an attempt."""
+        forks.check()
         try:
             call = encode_request(request)
             self._arguments.check(call)
@@ -351,23 +353,26 @@ class LambdaAdapter:
         if self._workers.closed:
             return self._refuse(Failure("closed", "the adapter is closed"))
         if deadline is not None and deadline.is_up(time.monotonic()):
-            return self._refuse(Failure("timeout", f"{deadline.cause} before the first attempt"))
+            return self._refuse(Failure("timeout", f"{deadline.cause} before the first attempt", executed="no"))
         era = self._circuit.enter()
         if era is None:
             return self._refuse(self._circuit_open())
-        result = None
+        effect: CircuitEffect = "ignores"
         try:
             size = len(call.payload)
             logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, call.request_id, size)
-            result = yield from self._invoker.attempts(call, deadline)
-        except Exception as exc:
-            result = Result(failed(failures.internal(exc)), attempts=1)
+            try:
+                result = yield from self._invoker.attempts(call, deadline)
+            except Exception as exc:
+                result = Result(failed(failures.internal(exc)), attempts=1)
+            code = result.outcome.error_code
+            effect = effect_of(code)
         finally:
-            self._circuit.leave(era, result)
-        failure = result.outcome.failure
-        if failure is None or failure.error_code not in failures.REFUSALS:
-            self._health.record(success=failure is None)
-        log_result(result, self.function_name, call.request_id)
+            # Cancelled or interrupted, it has come to nothing.
+            self._circuit.leave(era, effect)
+        if code is None or CODES[code].counts:
+            self._health.record(success=code is None)
+        log_end(result, self.function_name, call.request_id)
         return to_response(result, self.function_name)
 
     def _deadline(self) -> Optional[Deadline]:
@@ -381,7 +386,7 @@ class LambdaAdapter:
     def _refuse(self, failure: Failure) -> ExecuteResponse:
         """The answer to a call that makes no attempt."""
         logger.warning("Refused: function=%s code=%s", self.function_name, failure.error_code)
-        return to_response(Result(failed(failure)), self.function_name)
+        return to_response(refused(failure), self.function_name)
 
     @property
     def health(self) -> Health:
@@ -438,22 +443,3 @@ class LambdaAdapter:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
-
-    def _reset_after_fork(self) -> None:
-        self._health.reset_after_fork()
-        self._circuit.reset_after_fork()
-        self._workers.reset_after_fork()
-
-
-_live: "weakref.WeakSet[LambdaAdapter]" = weakref.WeakSet()
-
-
-def _reset_after_fork() -> None:
-    """In a child process: the parent's threads are gone, their locks may be held, its connections are not ours."""
-    clients.reset_after_fork()
-    for adapter in list(_live):
-        adapter._reset_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -6,9 +6,9 @@ from typing import Any, Callable, Dict, Optional
 
 import attrs
 
-from ._aws.failures import REFUSALS, TRIPS
-from ._call.outcomes import Result
+from ._process import forks
 from ._rules import validation
+from .codes import CODES, CircuitEffect, ErrorCode
 
 
 @attrs.frozen
@@ -33,6 +33,11 @@ class CircuitBreaker:
     )
 
 
+def effect_of(error_code: Optional[ErrorCode]) -> CircuitEffect:
+    """What the end of a call says: a success closes the circuit, a failure does what its row in CODES says."""
+    return "resets" if error_code is None else CODES[error_code].circuit
+
+
 class Circuit:
     """One adapter's state: closed, open, or half open with one probe under way. Without ``settings`` always closed."""
 
@@ -44,6 +49,7 @@ class Circuit:
         self._opened_at: Optional[float] = None  # None: closed
         self._probing = False
         self._era = 0  # one for each state: what a call says of an earlier one is no news
+        forks.register(self)
 
     def reset_after_fork(self) -> None:
         """In the child: the lock may be held, and a probe under way is the parent's."""
@@ -72,22 +78,19 @@ class Circuit:
                 self._era += 1
             return self._era
 
-    def leave(self, era: int, result: Optional[Result]) -> None:
-        """End a call; ``result`` is None when it came to none."""
+    def leave(self, era: int, effect: CircuitEffect) -> None:
+        """End a call that ``enter`` let in."""
         if self._settings is None:
             return
         with self._lock:
             if era != self._era:
                 return
             probing, self._probing = self._probing, False
-            failure = result and result.outcome.failure
-            if result is None or (failure and failure.error_code in REFUSALS):
-                return
-            if failure and failure.error_code in TRIPS:
+            if effect == "trips":
                 self._failures += 1
                 if probing or self._failures >= self._settings.failure_threshold:
                     self._change(self._settings.clock())
-            else:
+            elif effect == "resets":
                 self._failures = 0
                 if probing:
                     self._change(None)

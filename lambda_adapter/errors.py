@@ -1,9 +1,27 @@
 """One exception for each error code, for callers who would rather catch: ``response.raise_for_error()``."""
 
-from typing import TYPE_CHECKING, Dict, Type
+from typing import Any, ClassVar, Dict, List, Literal, Optional, Protocol, Type, Union
 
-if TYPE_CHECKING:
-    from .messages import ExecuteResponse
+from .codes import ErrorCode
+from .invocations import Invocation
+
+
+class FailedResponse(Protocol):
+    """What an exception knows of the ExecuteResponse that it stands for."""
+
+    @property
+    def message(self) -> Optional[str]: ...
+    @property
+    def data(self) -> Optional[Dict[str, Any]]: ...
+    @property
+    def error(self) -> Optional[str]: ...
+    @property
+    def targets(self) -> List[Dict[str, Any]]: ...
+    @property
+    def error_code(self) -> Optional[ErrorCode]: ...
+    @property
+    def invocation(self) -> Invocation: ...
+    def to_dict(self) -> Dict[str, Any]: ...
 
 
 class LambdaAdapterError(Exception):
@@ -13,10 +31,10 @@ class LambdaAdapterError(Exception):
         response: The whole ExecuteResponse.
     """
 
-    #: The error code that a class stands for.
-    error_code = ""
+    #: The error code that a class stands for; "" for this one, which stands for all.
+    error_code: ClassVar[Union[ErrorCode, Literal[""]]] = ""
 
-    def __init__(self, response: "ExecuteResponse") -> None:
+    def __init__(self, response: FailedResponse) -> None:
         # The one argument is all that pickle needs to make it again.
         super().__init__(response)
         self.response = response
@@ -139,9 +157,11 @@ class InternalError(LambdaAdapterError):
     error_code = "internal_error"
 
 
-_BY_CODE: Dict[str, Type[LambdaAdapterError]] = {kind.error_code: kind for kind in LambdaAdapterError.__subclasses__()}
+_BY_CODE: Dict[Optional[str], Type[LambdaAdapterError]] = {
+    kind.error_code: kind for kind in LambdaAdapterError.__subclasses__()
+}
 
 
-def error_for(response: "ExecuteResponse") -> LambdaAdapterError:
+def error_for(response: FailedResponse) -> LambdaAdapterError:
     """The exception that stands for a failed response's code."""
-    return _BY_CODE.get(response.error_code or "", LambdaAdapterError)(response)
+    return _BY_CODE.get(response.error_code, LambdaAdapterError)(response)

@@ -5,6 +5,7 @@ from typing import Any, Callable, Dict, Optional
 
 import attrs
 
+from ._process import forks
 from ._text.timestamps import utc_timestamp
 
 
@@ -51,6 +52,7 @@ class HealthTracker:
         self._clock = clock
         self._lock = threading.Lock()
         self._health = Health(unhealthy_threshold=unhealthy_threshold)
+        forks.register(self)
 
     @property
     def health(self) -> Health:

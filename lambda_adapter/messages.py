@@ -1,18 +1,43 @@
 """What goes in and what comes out: frozen values without behaviour beyond themselves."""
 
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence, Union
 
 import attrs
 
+from .codes import ErrorCode
 from .errors import error_for
+from .invocations import Invocation
 
 #: An id as the platform gives it; it is sent to the function as it is.
 Id = Union[str, int]
 
 
-def _counted(value: Any) -> str:
+def _counted(value: object) -> str:
     """What people type may be private, so a repr says only how much of it there is."""
     return f"<{len(value)} items>" if isinstance(value, (list, tuple, dict)) else f"<{type(value).__name__}>"
+
+
+class Request(Protocol):
+    """What ``execute`` takes: an ExecuteRequest, or any object with these attributes, WaddleBot's own for example."""
+
+    @property
+    def command(self) -> str: ...
+    @property
+    def args(self) -> Sequence[str]: ...
+    @property
+    def user_id(self) -> Id: ...
+    @property
+    def entity_id(self) -> Id: ...
+    @property
+    def community_id(self) -> Id: ...
+    @property
+    def session_id(self) -> Id: ...
+    @property
+    def platform(self) -> str: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+    @property
+    def scopes(self) -> Sequence[str]: ...
 
 
 @attrs.frozen
@@ -40,61 +65,9 @@ class ExecuteRequest:
     scopes: List[str] = attrs.field(factory=list)
 
 
-@attrs.frozen
-class Report:
-    """What Lambda's REPORT line says of an invocation."""
-
-    duration_ms: float
-    billed_ms: int
-    #: The function's memory, and the most that it used of it.
-    memory_mb: int
-    max_memory_mb: int
-    #: How long a cold start took; None for a warm one.
-    init_ms: Optional[float] = None
-
-
-@attrs.frozen
-class Invocation:
-    """How a call went: which function, how often, and what AWS said of it."""
-
-    function_name: str
-    #: Attempts made, the first included; 0 when the call was refused before any.
-    attempts: int = 0
-    #: Whether the function ran: "no", "maybe" (nobody can tell, or it is queued) or "yes".
-    executed: str = "no"
-    #: The last attempt's HTTP status, None when there was no answer.
-    status_code: Optional[int] = None
-    #: AWS's own id of the last attempt, as its logs show it.
-    request_id: Optional[str] = None
-    #: The version that ran; "$LATEST", a number, or None when AWS did not say.
-    executed_version: Optional[str] = None
-    #: X-Amz-Function-Error: "Unhandled", "Handled", or None when the function did not fail.
-    function_error: Optional[str] = None
-    #: Seconds from the first attempt's start to the outcome, waits included.
-    duration_s: float = 0.0
-    #: The end of the function's log, up to 4 KB, with ``log_tail=True``. Not in the repr: it may be private.
-    log_tail: Optional[str] = attrs.field(default=None, repr=False)
-    #: The log tail's REPORT line.
-    report: Optional[Report] = None
-
-
-@attrs.frozen
-class Attempt:
-    """How one attempt of a call ended, for ``on_attempt``."""
-
-    module_name: str
-    function_name: str
-    #: From 1.
-    number: int
-    #: One of LAMBDA_ADAPTER_USAGE.md's error codes; None on success.
-    error_code: Optional[str]
-    #: Whether the function ran: "no", "maybe" or "yes".
-    executed: str
-    #: The HTTP status, None when there was no answer.
-    status_code: Optional[int]
-    duration_s: float
-    #: Seconds until the next attempt; None when there is none.
-    next_delay_s: Optional[float]
+def _known_invocation(invocation: Optional[Invocation]) -> Invocation:
+    """A response that was made by hand, in a bot's tests for example, has one as well."""
+    return Invocation("") if invocation is None else invocation
 
 
 @attrs.frozen
@@ -109,9 +82,10 @@ class ExecuteResponse:
     error: Optional[str] = None
     #: Where the message should go, one object a target: ``{"type": "discord"}``.
     targets: List[Dict[str, Any]] = attrs.field(factory=list)
-    #: One of LAMBDA_ADAPTER_USAGE.md's error codes; None on success.
-    error_code: Optional[str] = None
-    invocation: Optional[Invocation] = None
+    #: A code of lambda_adapter.codes; None on success.
+    error_code: Optional[ErrorCode] = None
+    #: How the call went.
+    invocation: Invocation = attrs.field(default=None, converter=_known_invocation)
 
     def raise_for_error(self) -> "ExecuteResponse":
         """The response itself when it succeeded.
@@ -126,5 +100,5 @@ class ExecuteResponse:
     def to_dict(self) -> Dict[str, Any]:
         """The response as plain values, ready for ``json.dumps``; ``data`` and ``targets`` are not copied."""
         response = {field.name: getattr(self, field.name) for field in attrs.fields(ExecuteResponse)}
-        response["invocation"] = attrs.asdict(self.invocation) if self.invocation else None
+        response["invocation"] = attrs.asdict(self.invocation)
         return response

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_adapter._call.backoff import Backoff, parse_retry_after
+from lambda_adapter._aws.failures import parse_retry_after
+from lambda_adapter._call.backoff import Backoff
 from lambda_adapter._rules.validation import MAX_DELAY_S
 
 #: Everything that the adapter's validation lets through.

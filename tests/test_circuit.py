@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lambda_adapter import CircuitBreaker
-from lambda_adapter._aws.failures import Failure
-from lambda_adapter._call.outcomes import Outcome, Result, failed
-from lambda_adapter._wire.answer import FunctionAnswer
-from lambda_adapter.circuit import Circuit
+from lambda_adapter.circuit import Circuit, effect_of
 
 THRESHOLD, RESET_S = 3, 10.0
 TRIPPING = [
@@ -28,12 +25,12 @@ TRIPPING = [
 ]
 HARMLESS = ["function_failed", "not_found", "access_denied", "invalid_parameter", "configuration_error"]
 REFUSED = ["invalid_request", "missing_scopes", "payload_too_large", "overloaded", "circuit_open", "closed"]
-SUCCESS = Result(Outcome("yes", answer=FunctionAnswer(success=True)), attempts=1)
-NOTHING = None  # cancelled, closed or raised through before it came to a result
+SUCCESS = effect_of(None)
+NOTHING = "ignores"  # cancelled, closed or raised through before it came to a result
 
 
 def failure(error_code):
-    return Result(failed(Failure(error_code, "for a test")), attempts=1)
+    return effect_of(error_code)
 
 
 class Clock:

@@ -600,7 +600,7 @@ FAILURES = {
     "odd": (
         aws_error("RequestTooLargeException", 413),
         "endpoint reachable, function unknown",
-        "lambda-adapter invoke",
+        "Send less",
     ),
 }
 

@@ -285,7 +285,7 @@ def test_after_a_fork_a_lease_gets_another_client_and_the_old_one_is_kept_unclos
     inherited = weakref.ref(held.get().client)
     registry, before = clients._registry, list(clients._inherited)
     try:
-        clients.reset_after_fork()  # what a child does; here there is no other process to disturb
+        clients._registry.reset_after_fork()  # what a child does; here there is no other process to disturb
         assert held.get().client is not inherited()
         assert not collected(inherited)
     finally:

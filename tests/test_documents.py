@@ -3,7 +3,6 @@
 import ast
 import configparser
 import inspect
-import itertools
 import json
 import logging
 import os
@@ -33,8 +32,8 @@ from lambda_adapter import (
     errors,
     testing,
 )
-from lambda_adapter._aws import failures
 from lambda_adapter._rules.validation import function_name
+from lambda_adapter.codes import CODES
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = pathlib.Path(lambda_adapter.__file__).resolve().parent
@@ -311,58 +310,17 @@ def test_health_and_info_keys_are_those_in_the_text(make_adapter):
 # --- Error codes ---
 
 
-def failures_in_source():
-    """Each ``Failure("code", …)`` in the package, with what it says of executed and transient."""
-    for module in PACKAGE.glob("*.py"):
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "Failure":
-                said = {keyword.arg: keyword.value for keyword in node.keywords}
-                if isinstance(node.args[0], ast.Constant) and all(isinstance(v, ast.Constant) for v in said.values()):
-                    told = {name: value.value for name, value in said.items()}
-                    yield failures.Failure(node.args[0].value, "", **told)
-
-
-def producible_failures():
-    """Every kind of failure that the package can come to: from its source, its tables, and AWS's answers."""
-    yield from failures_in_source()
-    for code, _, executed, transient in failures._EXCEPTIONS.values():
-        yield failures.Failure(code, "", executed=executed, transient=transient)
-    codes = [
-        *failures.THROTTLED,
-        *failures.NOT_READY,
-        *failures.PERMANENT_BY_CODE,
-        "ExpiredTokenException",
-        "Other",
-        "",
-    ]
-    for code, status in itertools.product(codes, range(300, 600)):
-        yield failures.from_error_response(
-            {"Error": {"Code": code or str(status)}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        )
-    for executed in ("maybe", "yes"):
-        yield failures.internal(Exception(), executed=executed)
-
-
-def test_error_code_table_is_what_the_package_can_come_to():
-    kinds = {}
-    for failure in producible_failures():
-        retried = "no" if not failure.transient else "yes" if failure.executed == "no" else "if idempotent"
-        executed, answers = kinds.setdefault(failure.error_code, (set(), set()))
-        executed.add(failure.executed)
-        answers.add(retried)
-    documented = {
-        code: (set(executed.split(" / ")), set(retried.split(" / ")))
-        for code, _, executed, _, retried, _ in table(section(USAGE, "## Error codes"), "error_code")
-    }
-    assert documented == kinds
-
-
-def test_error_code_table_says_what_counts_for_health():
+def test_error_code_table_is_the_one_in_the_code():
+    """Whether a service_error or a configuration_error is retried is a matter of its cause; USAGE may say so."""
     rows = table(section(USAGE, "## Error codes"), "error_code")
-    assert {code for code, _, _, health, _, _ in rows if health == "–"} == {
-        code for code, *_ in rows if code in failures.REFUSALS
-    }
-    assert {health for _, _, _, health, _, _ in rows} == {"–", "failure"}
+    assert [row[0] for row in rows] == list(CODES)
+    for error_code, _, executed, health, retried, _ in rows:
+        code = CODES[error_code]
+        assert set(executed.split(" / ")) == set(code.executed), error_code
+        assert health == ("failure" if code.counts else "–"), error_code
+        said = {{"no": "yes"}.get(executed, "if idempotent") for executed in code.executed if code.transient}
+        said -= {"yes"} if error_code == "timeout" else set()  # before the first attempt the time is up for good
+        assert said <= set(retried.split(" / ")) <= {*said, "no"}, error_code
 
 
 # --- IAM, logging, installation ---
@@ -385,7 +343,7 @@ def test_an_arn_with_fewer_than_12_digits_is_refused():
 def test_log_lines_begin_as_the_table_says():
     documented = {(level, begin) for level, begin, _ in table(section(USAGE, "## Logging"), "level")}
     # The test kit has a logger of its own.
-    modules = [module for module in PACKAGE.glob("*.py") if module.stem != "testing"]
+    modules = [module for module in PACKAGE.rglob("*.py") if "testing" not in module.parts]
     text = "".join(module.read_text(encoding="utf-8") for module in modules)
     for _, begin in documented:
         assert f'"{begin}' in text, begin
@@ -479,27 +437,35 @@ def test_every_public_name_has_a_docstring(name):
 
 
 def modules():
-    """The package's modules, each with its files: one, or several in a folder."""
-    folders = [path.parent for path in PACKAGE.glob("*/__init__.py")]
-    files = {path.stem: [path] for path in PACKAGE.glob("*.py")}
-    return {**files, **{path.name: [*path.glob("*.py")] for path in folders}}
+    """The package's modules by their dotted names, with their files; a folder's docstring alone is no module."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[1:] and parts[-1] == "__init__" else parts)
+        if len(ast.parse(path.read_text(encoding="utf-8")).body) > 1:
+            found[name] = path
+    return found
 
 
-def imports_of(module):
-    """The package's other modules that a module imports at its top."""
-    for path in modules()[module]:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            # Within a folder, one dot is the folder itself.
-            if isinstance(node, ast.ImportFrom) and node.level == len(path.relative_to(PACKAGE).parts):
-                yield from [node.module.partition(".")[0]] if node.module else [alias.name for alias in node.names]
+def imports_of(name, known):
+    """The package's other modules that a module imports, within functions and for type checkers too."""
+    path = known[name]
+    folder = path.relative_to(PACKAGE).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            place = [*folder[: len(folder) + 1 - node.level], *(node.module or "").split(".")]
+            dotted = ".".join(part for part in place if part)
+            named = [f"{dotted}.{alias.name}".strip(".") for alias in node.names]
+            yield from known.keys() & {*named, *([dotted] if node.module else [])}
 
 
 def test_architecture_lists_every_module_and_each_imports_only_from_below_itself():
-    house = [row[0] for row in table(read("LAMBDA_ADAPTER_ARCHITECTURE.md"), "module")]
-    assert sorted(house) == sorted(modules())
-    for module in house:
-        for imported in imports_of(module):
-            assert house.index(imported) > house.index(module), f"{module} imports {imported}"
+    house, known = [row[0] for row in table(read("LAMBDA_ADAPTER_ARCHITECTURE.md"), "module")], modules()
+    assert sorted(house) == sorted(known)
+    links = [(module, imported) for module in house for imported in imports_of(module, known)]
+    assert len(links) > len(house), "the scan found next to nothing"
+    for module, imported in links:
+        assert house.index(imported) > house.index(module), f"{module} imports {imported}"
 
 
 def test_changelog_begins_with_the_version_of_setup_cfg():

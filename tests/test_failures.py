@@ -12,7 +12,6 @@ from botocore.retries.standard import ThrottledRetryableChecker
 from lambda_adapter._aws.failures import (
     NOT_READY,
     THROTTLED,
-    Failure,
     from_error_response,
     from_exception,
     from_lost_answer,
@@ -117,8 +116,8 @@ def client_error(code, status, headers=None, request_id="c6af9ac6-7b61-11e6-9a41
 def test_a_code_of_awss_says_what_happened_and_that_the_function_did_not_run(code, status, error_code, transient):
     failure = from_exception(client_error(code, status))
     assert (failure.error_code, failure.executed, failure.transient) == (error_code, "no", transient)
-    assert failure.status_code == status
-    assert failure.request_id == "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+    assert failure.head.status_code == status
+    assert failure.head.request_id == "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
     assert f"({code})" in failure.cause
 
 
@@ -181,7 +180,7 @@ def test_every_error_of_the_installed_invoke_model_is_understood():
 def test_without_a_code_of_awss_the_status_decides(status, error_code, executed, transient, has_code):
     failure = from_exception(client_error(str(status) if has_code else "", status))
     assert (failure.error_code, failure.executed, failure.transient) == (error_code, executed, transient)
-    assert failure.status_code == status
+    assert failure.head.status_code == status
     assert f"(HTTP {status})" in failure.cause
 
 
@@ -344,23 +343,6 @@ def test_an_exception_while_reading_leaves_open_whether_the_function_ran(exc, er
     assert (failure.error_code, failure.executed, failure.transient) == (error_code, "maybe", True)
 
 
-@pytest.mark.parametrize(
-    ("transient", "executed", "idempotent", "expected"),
-    [
-        (True, "no", True, True),
-        (True, "no", False, True),
-        (True, "maybe", True, True),
-        (True, "maybe", False, False),
-        (True, "yes", False, False),
-        (False, "no", True, False),
-        (False, "maybe", True, False),
-    ],
-)
-def test_what_may_have_run_is_retried_only_if_it_may_run_twice(transient, executed, idempotent, expected):
-    failure = Failure("timeout", "no answer", executed=executed, transient=transient)
-    assert failure.may_retry(idempotent) is expected
-
-
 @pytest.mark.parametrize("request_id", [None, "", 5, "two words", "line\n", "x" * 81, SECRET], ids=repr)
 def test_what_cannot_be_a_request_id_is_none(request_id):
-    assert from_exception(client_error("ServiceException", 500, request_id=request_id)).request_id is None
+    assert from_exception(client_error("ServiceException", 500, request_id=request_id)).head.request_id is None

@@ -65,7 +65,7 @@ def test_a_response_has_the_seeds_fields_and_defaults():
         "error_code",
         "invocation",
     ]
-    assert attrs.astuple(response) == (True, None, None, None, [], None, None)
+    assert attrs.astuple(response, recurse=False) == (True, None, None, None, [], None, Invocation(""))
 
 
 def test_to_dict_is_plain_json_with_the_invocation_in_it():
@@ -95,12 +95,14 @@ def test_to_dict_is_plain_json_with_the_invocation_in_it():
             "duration_s": 1.5,
             "log_tail": None,
             "report": None,
+            "why_ended": None,
         },
     }
 
 
-def test_to_dict_of_a_response_without_invocation():
-    assert ExecuteResponse(success=True).to_dict()["invocation"] is None
+def test_a_response_made_by_hand_has_an_invocation_too():
+    assert ExecuteResponse(success=True).to_dict()["invocation"]["attempts"] == 0
+    assert ExecuteResponse(True, invocation=None).invocation == Invocation("")
 
 
 def test_to_dict_copies_neither_data_nor_targets():

@@ -9,8 +9,9 @@ from lambda_adapter import Attempt
 from lambda_adapter._aws.failures import Failure
 from lambda_adapter._call.outcomes import Outcome, failed
 from lambda_adapter._call.reporter import AttemptReporter
+from lambda_adapter._wire.head import Head
 
-SUCCESS = Outcome("yes", status_code=200)
+SUCCESS = Outcome("yes", head=Head(status_code=200))
 
 
 def complaints(caplog):
@@ -20,30 +21,35 @@ def complaints(caplog):
 def test_an_attempt_is_told_in_full():
     heard = []
     reporter = AttemptReporter(heard.append, "module", "function")
-    reporter.report(1, failed(Failure("service_error", "why", executed="maybe", status_code=503)), 0.25, 1.5)
-    reporter.report(2, SUCCESS, 0.5, None)
+    broken = Failure("service_error", "why", executed="maybe", head=Head(status_code=503))
+    reporter.report(1, failed(broken), 0.25, 1.5, None)
+    reporter.report(2, SUCCESS, 0.5, None, "succeeded")
     assert heard == [
-        Attempt("module", "function", 1, "service_error", "maybe", 503, duration_s=0.25, next_delay_s=1.5),
-        Attempt("module", "function", 2, None, "yes", 200, duration_s=0.5, next_delay_s=None),
+        Attempt(
+            "module", "function", 1, "service_error", "maybe", 503, duration_s=0.25, next_delay_s=1.5, why_ended=None
+        ),
+        Attempt("module", "function", 2, None, "yes", 200, duration_s=0.5, next_delay_s=None, why_ended="succeeded"),
     ]
 
 
 def test_an_attempt_without_an_answer_has_no_status():
     heard = []
-    AttemptReporter(heard.append, "module", "function").report(1, failed(Failure("connection_error", "why")), 0.1, None)
+    AttemptReporter(heard.append, "module", "function").report(
+        1, failed(Failure("connection_error", "why")), 0.1, None, "no_attempts_left"
+    )
     assert (heard[0].status_code, heard[0].executed) == (None, "no")
 
 
 def test_an_attempt_is_fixed():
     heard = []
-    AttemptReporter(heard.append, "module", "function").report(1, SUCCESS, 0.1, None)
+    AttemptReporter(heard.append, "module", "function").report(1, SUCCESS, 0.1, None, "succeeded")
     for field in attrs.fields(Attempt):
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             setattr(heard[0], field.name, None)
 
 
 def test_without_on_attempt_nothing_happens(caplog):
-    AttemptReporter(None, "module", "function").report(1, SUCCESS, 0.1, None)
+    AttemptReporter(None, "module", "function").report(1, SUCCESS, 0.1, None, "succeeded")
     assert complaints(caplog) == []
 
 
@@ -75,7 +81,7 @@ def test_what_it_raises_is_logged_once_without_its_text_and_swallowed(caplog, er
 
     reporter = AttemptReporter(on_attempt, "module", "function")
     for number in (1, 2, 3):
-        reporter.report(number, SUCCESS, 0.1, None)
+        reporter.report(number, SUCCESS, 0.1, None, "succeeded")
     assert heard == [1, 2, 3]
     (complaint,) = complaints(caplog)
     assert (complaint.levelno, complaint.getMessage()) == (
@@ -87,7 +93,7 @@ def test_what_it_raises_is_logged_once_without_its_text_and_swallowed(caplog, er
 
 def test_each_adapters_on_attempt_is_complained_of(caplog):
     for module in ("one", "two"):
-        AttemptReporter(lambda attempt: 1 / 0, module, "function").report(1, SUCCESS, 0.1, None)
+        AttemptReporter(lambda attempt: 1 / 0, module, "function").report(1, SUCCESS, 0.1, None, "succeeded")
     assert [complaint.getMessage()[-10:] for complaint in complaints(caplog)] == ["module=one", "module=two"]
 
 
@@ -97,5 +103,5 @@ def test_an_interrupt_passes_through(error, caplog):
         raise error
 
     with pytest.raises(error):
-        AttemptReporter(on_attempt, "module", "function").report(1, SUCCESS, 0.1, None)
+        AttemptReporter(on_attempt, "module", "function").report(1, SUCCESS, 0.1, None, "succeeded")
     assert complaints(caplog) == []

@@ -778,7 +778,7 @@ def test_loading_the_plugin_imports_next_to_nothing(tmp_path):
         "import pytest, sys; before = set(sys.modules); import lambda_adapter.testing.pytest_plugin; "
         "print(*sorted(set(sys.modules) - before))",
     )
-    assert done.stdout.split() == ["lambda_adapter", "lambda_adapter.testing.pytest_plugin"]
+    assert done.stdout.split() == ["lambda_adapter", "lambda_adapter.testing", "lambda_adapter.testing.pytest_plugin"]
 
 
 @pytest.mark.parametrize("missing", ["moto", "moto.core.botocore_stubber"])

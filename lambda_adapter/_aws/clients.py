@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import attrs
 
+from .._process import forks
 from .._rules.validation import MAX_CONCURRENCY
 from .turnstile import Turnstile
 
@@ -85,6 +86,7 @@ class _Registry:
         # A session costs 50 to 100 ms, so it stays for adapters to come when the last one has gone.
         self._session: Tuple[str, Any] = ("", None)
         self._turnstile = Turnstile()
+        forks.register(self)
 
     def client(self, key: Tuple[str, ...], settings: ClientSettings) -> _SharedClient:
         with self._lock:
@@ -106,19 +108,20 @@ class _Registry:
     def held(self) -> List[Any]:
         return [*self._clients.values(), self._session]
 
+    def reset_after_fork(self) -> None:
+        """In the child: leave the parent's clients alone and begin with none."""
+        global _registry
+        _inherited.extend(self.held())
+        _registry = _Registry()
 
-_registry = _Registry()
+
 _digest_key = secrets.token_bytes(16)
 # What was inherited over a fork is neither used nor freed: closing it takes locks that a thread which does not exist
 # here may hold.
 _inherited: List[Any] = []
 
 
-def reset_after_fork() -> None:
-    """In the child: leave the parent's clients alone and begin with none."""
-    global _registry
-    _inherited.extend(_registry.held())
-    _registry = _Registry()
+_registry = _Registry()
 
 
 class ClientLease:

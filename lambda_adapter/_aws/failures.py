@@ -5,51 +5,41 @@ botocore lets through in some places, carry the same names as botocore's own.
 """
 
 import re
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import attrs
 
-from .._call.backoff import parse_retry_after
 from .._text.redaction import shown_name
+from .._wire.head import NO_HEAD, Head, known_request_id
+from ..codes import CODES, ErrorCode, Executed
 
 
 @attrs.frozen
 class Failure:
-    """Why a call, or one attempt of it, failed."""
+    """Why a call, or one attempt of it, failed. What is not said is as the code's row in CODES says."""
 
-    #: One of LAMBDA_ADAPTER_USAGE.md's error codes.
-    error_code: str
-    #: One sentence, fit to be shown in a chat.
-    cause: str
-    #: Whether the function ran: "no", "maybe" or "yes".
-    executed: str = "no"
+    error_code: ErrorCode
+    #: One sentence for the bot's operator, without anything secret.
+    cause: str = attrs.field()
+    executed: Executed = attrs.field()
     #: Whether the same call may succeed later.
-    transient: bool = False
+    transient: bool = attrs.field()
     #: The least that the server asked to wait, in seconds.
     retry_after_s: Optional[float] = None
-    status_code: Optional[int] = None
-    request_id: Optional[str] = None
+    head: Head = NO_HEAD
 
-    def may_retry(self, idempotent: bool) -> bool:
-        """Whether another attempt can help and cannot run a function twice that must not run twice."""
-        return self.transient and (idempotent or self.executed == "no")
+    @cause.default
+    def _usual_cause(self) -> str:
+        return CODES[self.error_code].cause
 
+    @executed.default
+    def _usually_executed(self) -> Executed:
+        return CODES[self.error_code].executed[0]
 
-#: Codes that say nothing about the function: nobody makes a module unhealthy by sending nonsense.
-REFUSALS = frozenset({"invalid_request", "missing_scopes", "payload_too_large", "overloaded", "circuit_open", "closed"})
+    @transient.default
+    def _usually_transient(self) -> bool:
+        return CODES[self.error_code].transient
 
-#: Codes that say that the function, or the way to it, is down: these open a circuit breaker.
-TRIPS = frozenset(
-    {
-        "throttled",
-        "service_error",
-        "connection_error",
-        "connection_lost",
-        "timeout",
-        "function_error",
-        "invalid_response",
-    }
-)
 
 #: The throttling codes of Lambda and of botocore's standard retry mode.
 THROTTLED = frozenset(
@@ -96,7 +86,7 @@ NOT_READY = frozenset(
 )
 
 #: Permanent codes that are known whatever their HTTP status says; the others follow PERMANENT_BY_STATUS.
-PERMANENT_BY_CODE = {
+PERMANENT_BY_CODE: Dict[str, ErrorCode] = {
     "ResourceNotFoundException": "not_found",
     "AccessDeniedException": "access_denied",
     "RequestTooLargeException": "payload_too_large",
@@ -110,7 +100,7 @@ PERMANENT_BY_CODE = {
     "EFSMountFailureException": "configuration_error",
     "S3FilesMountFailureException": "configuration_error",
 }
-PERMANENT_BY_STATUS = {
+PERMANENT_BY_STATUS: Dict[int, ErrorCode] = {
     400: "invalid_parameter",
     401: "access_denied",
     403: "access_denied",
@@ -141,39 +131,28 @@ _CREDENTIAL_CODES = frozenset(
     }
 )
 
-# Shapes of what AWS says of an answer; anything else may be an echo of the request, and is not repeated.
-_REQUEST_ID = re.compile(r"[0-9a-fA-F-]{8,64}")
-_VERSION = re.compile(r"\$LATEST(\.PUBLISHED)?|[0-9]{1,10}", re.ASCII)
+# Shapes of what AWS says of an error; anything else may be an echo of the request, and is not repeated.
 _REASON = re.compile(r"[A-Z][A-Za-z]{2,60}Exceeded")
 _CODE = re.compile(r"[A-Z][A-Za-z0-9]{2,60}(Exception|Error)")
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
 _RETRIED_STATUS = (500, 502, 503, 504)
 
-_CAUSES = {
-    "throttled": "AWS is throttling the function",
-    "service_error": "the service could not answer or is not ready yet",
-    "not_found": "no such function, version or alias in this region and account",
-    "access_denied": "the credentials may not invoke this function, or are not valid",
-    "invalid_parameter": "AWS refused the request",
-    "payload_too_large": "AWS refused the payload as too large",
-    "configuration_error": "the function, its resources or the endpoint are not set up to be invoked",
-}
-
 #: Class name -> (error_code, cause, executed, transient). Looked up along the class's bases, so that a general name
 #: stands for all that is not named here. Only what fails before a request is sent is executed "no".
-_EXCEPTIONS = {
-    "EndpointConnectionError": ("connection_error", "the endpoint cannot be reached", "no", True),
+_EXCEPTIONS: Dict[str, Tuple[ErrorCode, str, Executed, bool]] = {
+    "EndpointConnectionError": ("connection_error", CODES["connection_error"].cause, "no", True),
     "ConnectTimeoutError": ("connection_error", "no connection within connect_timeout", "no", True),
     "ProxyConnectionError": ("connection_error", "the proxy cannot be reached", "no", True),
     "ReadTimeoutError": ("timeout", "no answer within read_timeout", "maybe", True),
-    "TimeoutError": ("timeout", "no answer in time", "maybe", True),
-    "timeout": ("timeout", "no answer in time", "maybe", True),  # socket.timeout until Python 3.10
-    "ConnectionClosedError": ("connection_lost", "the connection broke before the answer", "maybe", True),
+    "TimeoutError": ("timeout", CODES["timeout"].cause, "maybe", True),
+    "timeout": ("timeout", CODES["timeout"].cause, "maybe", True),  # socket.timeout until Python 3.10
+    "ConnectionClosedError": ("connection_lost", CODES["connection_lost"].cause, "maybe", True),
     "SSLError": ("connection_lost", "the secure connection broke before the answer", "maybe", True),
-    "ProtocolError": ("connection_lost", "the connection broke before the answer", "maybe", True),
+    "ProtocolError": ("connection_lost", CODES["connection_lost"].cause, "maybe", True),
     "ResponseStreamingError": ("connection_lost", "the connection broke within the answer", "maybe", True),
     "IncompleteReadError": ("connection_lost", "the connection broke within the answer", "maybe", True),
-    "ConnectionError": ("connection_lost", "the connection broke before the answer", "maybe", True),
+    "ConnectionError": ("connection_lost", CODES["connection_lost"].cause, "maybe", True),
     "NoCredentialsError": ("configuration_error", "no AWS credentials were found", "no", False),
     "PartialCredentialsError": ("configuration_error", "the AWS credentials are incomplete", "no", False),
     "CredentialRetrievalError": (
@@ -214,12 +193,12 @@ def from_lost_answer(exc: BaseException) -> Failure:
     known = from_exception(exc)
     if known.error_code == "timeout":
         return known
-    return Failure("connection_lost", f"the answer broke off {_named(exc)}", executed="maybe", transient=True)
+    return Failure("connection_lost", f"the answer broke off {_named(exc)}")
 
 
-def internal(exc: BaseException, executed: str = "maybe") -> Failure:
+def internal(exc: BaseException, executed: Executed = "maybe") -> Failure:
     """A failure that nothing else explains."""
-    return Failure("internal_error", f"an unexpected error occurred {_named(exc)}", executed=executed)
+    return Failure("internal_error", f"{CODES['internal_error'].cause} {_named(exc)}", executed=executed)
 
 
 def from_error_response(response: Mapping[str, Any]) -> Failure:
@@ -237,6 +216,8 @@ def from_error_response(response: Mapping[str, Any]) -> Failure:
     # Without a code of AWS's, botocore gives the status in its place.
     is_status = code.isascii() and code.isdigit()
     typed = bool(code) and not is_status
+    error_code: ErrorCode
+    executed: Executed
     if not typed:
         status = int(code) if status is None and is_status and len(code) == 3 else status
         error_code, executed, transient = _untyped_verdict(status)
@@ -250,29 +231,20 @@ def from_error_response(response: Mapping[str, Any]) -> Failure:
     reason = str(response.get("Reason", "")) if typed else ""
     return Failure(
         error_code,
-        f"{_CAUSES[error_code]} ({what}{f', {reason}' if _REASON.fullmatch(reason) else ''})",
+        f"{CODES[error_code].cause} ({what}{f', {reason}' if _REASON.fullmatch(reason) else ''})",
         executed=executed,
         transient=transient,
         retry_after_s=parse_retry_after(headers.get("retry-after", response.get("retryAfterSeconds"))),
-        status_code=status,
-        request_id=known_request_id(metadata),
+        head=Head(status_code=status, request_id=known_request_id(metadata)),
     )
 
 
-def known_request_id(metadata: Mapping[str, Any]) -> Optional[str]:
-    """AWS's request id, None when there is none or when it cannot be one."""
-    request_id = metadata.get("RequestId")
-    return request_id if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id) else None
-
-
-def known_version(version: Any) -> Optional[str]:
-    """The executed version as AWS writes it: $LATEST or a number."""
-    return version if isinstance(version, str) and _VERSION.fullmatch(version) else None
-
-
-def known_function_error(kind: Any) -> Optional[str]:
-    """X-Amz-Function-Error: any value means that the function failed; only AWS's own are repeated."""
-    return None if kind is None else kind if kind in ("Handled", "Unhandled") else "unknown"
+def parse_retry_after(value: object) -> Optional[float]:
+    """A Retry-After header in seconds; None for an HTTP date and for anything else that is no plain number."""
+    text = value.strip() if isinstance(value, str) else ""
+    if not _SECONDS.fullmatch(text):
+        return None
+    return float(text)  # "9" * 400 becomes inf, which the cap of Backoff takes
 
 
 def _shown_code(code: str) -> str:
@@ -281,7 +253,7 @@ def _shown_code(code: str) -> str:
     return code if known or _CODE.fullmatch(code) else "an unknown code"
 
 
-def _untyped_verdict(status: Optional[int]) -> "tuple[str, str, bool]":
+def _untyped_verdict(status: Optional[int]) -> Tuple[ErrorCode, Executed, bool]:
     """What a status alone says: a gateway's 5xx may come after the function ran."""
     if status == 429:
         return "throttled", "no", True
@@ -290,7 +262,7 @@ def _untyped_verdict(status: Optional[int]) -> "tuple[str, str, bool]":
     return PERMANENT_BY_STATUS.get(status, "configuration_error"), "no", False
 
 
-def _permanent_code(code: str, status: Optional[int]) -> str:
+def _permanent_code(code: str, status: Optional[int]) -> ErrorCode:
     if code in PERMANENT_BY_CODE:
         return PERMANENT_BY_CODE[code]
     if status in (400, 401, 403) and any(word in code for word in _CREDENTIAL_WORDS):
@@ -308,5 +280,5 @@ def _named(exc: BaseException) -> str:
     return f"({shown_name(type(exc).__name__)})"
 
 
-def _mapping(value: Any) -> Dict[str, Any]:
+def _mapping(value: object) -> Dict[str, Any]:
     return value if isinstance(value, dict) else {}

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import Any, Callable, Dict, Generator, List, Optional
+from typing import Any, Callable, Generator, List, Mapping, Optional
 
 import attrs
 
@@ -12,8 +12,9 @@ from .._rules.validation import MAX_REQUEST_RESPONSE_BYTES
 from .._text.redaction import json_kind
 from .._wire.answer import PERMITTED, QUEUED, InvalidAnswerError, decode_answer, decode_function_error, to_text
 from .._wire.arguments import InvokeArguments
-from .._wire.log_tail import decode_log_tail
+from .._wire.head import Head, read_head
 from .._wire.payload import EncodedRequest
+from ..codes import WhyEnded
 from .backoff import Backoff
 from .deadline import Deadline
 from .outcomes import Outcome, Result, failed
@@ -59,33 +60,43 @@ class Invoker:
         Yields the seconds to wait before the next attempt. Whoever runs it waits in its own way, then sends True for
         the next attempt or False to end the call with what it has.
         """
-        started = self._clock()
-        number = 0
-        while True:
+        started = begun = self._clock()
+        number, why_ended = 0, None
+        while why_ended is None:
             number += 1
-            begun = self._clock()
             outcome = self._attempt(call, number, deadline)
             ended = self._clock()
-            delay_s = self._delay_s(outcome.failure, number)
-            if deadline is not None and delay_s is not None and deadline.is_up(ended + delay_s):
-                outcome, delay_s = _ended_early(outcome, deadline.cause), None
-            self._reporter.report(number, outcome, ended - begun, delay_s)
-            if delay_s is None:
-                break
-            self._log_retry(call, number, outcome, delay_s)
-            if not (yield delay_s):
-                outcome = _ended_early(outcome, "the call was ended before its next attempt")
-                break
-            if deadline is not None and deadline.is_up(self._clock()):
-                outcome = _ended_early(outcome, deadline.cause)
-                break
-        return Result(outcome, attempts=number, duration_s=self._clock() - started)
+            delay_s = self._delay_s(outcome, number)
+            why_ended = self._why_final(outcome, number, deadline, ended + delay_s)
+            self._reporter.report(number, outcome, ended - begun, None if why_ended else delay_s, why_ended)
+            if why_ended is None:
+                self._log_retry(call, number, outcome, delay_s)
+                goes_on = yield delay_s
+                begun = self._clock()
+                why_ended = self._why_final(outcome, number, deadline, begun) if goes_on else "ended"
+        outcome = _told_why(outcome, why_ended, deadline)
+        return Result(outcome, attempts=number, duration_s=self._clock() - started, why_ended=why_ended)
 
-    def _delay_s(self, failure: Optional[Failure], number: int) -> Optional[float]:
-        """Seconds from attempt ``number`` (from 1) to the next; None when it was the last."""
-        if failure is None or number > self._max_retries or not failure.may_retry(self._idempotent):
-            return None
-        return self._backoff.delay_s(number - 1, failure.retry_after_s)
+    def _delay_s(self, outcome: Outcome, number: int) -> float:
+        """Seconds from attempt ``number`` (from 1) to the next, if there is to be one."""
+        return self._backoff.delay_s(number - 1, outcome.failure.retry_after_s) if outcome.failure else 0.0
+
+    def _why_final(
+        self, outcome: Outcome, number: int, deadline: Optional[Deadline], resume_s: float
+    ) -> Optional[WhyEnded]:
+        """Why attempt ``number`` (from 1) is the last; None when another may begin at ``resume_s``."""
+        failure = outcome.failure
+        if failure is None:
+            return "succeeded"
+        if not failure.transient:
+            return "permanent"
+        if failure.executed != "no" and not self._idempotent:
+            return "may_have_run"
+        if number > self._max_retries:
+            return "no_attempts_left"
+        if deadline is not None and deadline.is_up(resume_s):
+            return "total_timeout"
+        return None
 
     def _log_retry(self, call: EncodedRequest, number: int, outcome: Outcome, delay_s: float) -> None:
         logger.warning(
@@ -95,7 +106,7 @@ class Invoker:
             delay_s,
             self._arguments.function_name,
             call.request_id,
-            outcome.failure.error_code if outcome.failure else None,
+            outcome.error_code,
             outcome.executed,
         )
 
@@ -103,59 +114,49 @@ class Invoker:
         """One request and its whole answer. Raises nothing that is an Exception."""
         try:
             shared = self._client()
-            response = shared.invoke(**self._arguments.of_attempt(call, number, deadline))
+            response = shared.invoke(
+                **self._arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
+            )
         except Exception as exc:
             return failed(failures.from_exception(exc))
         try:
-            head = _head(response)
+            head = read_head(response)
         except Exception as exc:
             return failed(failures.internal(exc))
         try:
             return self._judge(response, to_text(_read_body(response)), call.payload, head)
         except InvalidAnswerError as exc:
-            return failed(Failure("invalid_response", str(exc), executed="yes"), **head)
+            return failed(Failure("invalid_response", str(exc)), head)
         except Exception as exc:
-            return failed(failures.from_lost_answer(exc), **head)
+            return failed(failures.from_lost_answer(exc), head)
 
-    def _judge(self, response: Dict[str, Any], answer_text: str, payload: bytes, head: Dict[str, Any]) -> Outcome:
+    def _judge(self, response: Mapping[str, Any], answer_text: str, payload: bytes, head: Head) -> Outcome:
         """What a complete answer of the Invoke API says."""
         if self._arguments.invocation_type == "DryRun":
-            if head["status_code"] == 204:
-                return Outcome(executed="no", answer=PERMITTED, **head)
+            if head.status_code == 204:
+                return Outcome(executed="no", answer=PERMITTED, head=head)
             cause = "a DryRun was answered with something else than status 204, so this is not Lambda's endpoint"
-            return failed(Failure("invalid_response", cause, executed="maybe"), **head)
+            return failed(Failure("invalid_response", cause, executed="maybe"), head)
         if response.get("FunctionError") is not None:
-            return failed(
-                Failure("function_error", decode_function_error(answer_text, payload), executed="yes"), **head
-            )
+            return failed(Failure("function_error", decode_function_error(answer_text, payload)), head)
         if self._arguments.invocation_type == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
-            return Outcome(executed="maybe", answer=QUEUED, **head)
+            return Outcome(executed="maybe", answer=QUEUED, head=head)
         answer = decode_answer(answer_text)
-        failure = None
-        if not answer.success:
-            failure = Failure("function_failed", "the function answered success=false", executed="yes")
-        return Outcome(executed="yes", answer=answer, failure=failure, **head)
+        failure = None if answer.success else Failure("function_failed")
+        return Outcome(executed="yes", answer=answer, failure=failure, head=head)
 
 
-def _head(response: Dict[str, Any]) -> Dict[str, Any]:
-    """What an answer says before its body, and still does when that is lost."""
-    return {
-        "status_code": response.get("StatusCode"),
-        "request_id": failures.known_request_id(response.get("ResponseMetadata") or {}),
-        "executed_version": failures.known_version(response.get("ExecutedVersion")),
-        "function_error": failures.known_function_error(response.get("FunctionError")),
-        "log_tail": decode_log_tail(response.get("LogResult")),
-    }
-
-
-def _ended_early(outcome: Outcome, why: str) -> Outcome:
-    """A failed outcome that another attempt might have mended."""
+def _told_why(outcome: Outcome, why_ended: WhyEnded, deadline: Optional[Deadline]) -> Outcome:
+    """The outcome of a call that another attempt might have mended says why there was none."""
     failure = outcome.failure
-    return attrs.evolve(outcome, failure=failure and attrs.evolve(failure, cause=f"{failure.cause}; {why}"))
+    if failure is None or why_ended not in ("total_timeout", "ended"):
+        return outcome
+    why = deadline.cause if deadline and why_ended == "total_timeout" else "the call was ended before its next attempt"
+    return attrs.evolve(outcome, failure=attrs.evolve(failure, cause=f"{failure.cause}; {why}"))
 
 
-def _read_body(response: Dict[str, Any]) -> bytes:
+def _read_body(response: Mapping[str, Any]) -> bytes:
     """The answer's bytes. Read to the end, Event's empty body too: an unread one costs a connection.
 
     Raises:

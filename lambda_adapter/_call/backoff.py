@@ -2,12 +2,9 @@
 
 import math
 import random
-import re
 from typing import Callable, Optional
 
 import attrs
-
-_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
 @attrs.frozen
@@ -34,11 +31,3 @@ class Backoff:
             ceiling = self.max_delay_s
         delay = ceiling * (1.0 - self.jitter * self.random())
         return min(max(delay, retry_after_s or 0.0), self.max_delay_s)
-
-
-def parse_retry_after(value: object) -> Optional[float]:
-    """A Retry-After header in seconds; None for an HTTP date and for anything else that is no plain number."""
-    text = value.strip() if isinstance(value, str) else ""
-    if not _SECONDS.fullmatch(text):
-        return None
-    return float(text)  # "9" * 400 becomes inf, which the cap of Backoff takes

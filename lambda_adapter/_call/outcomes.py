@@ -1,15 +1,18 @@
 """How an attempt and a whole call ended, and the response and the log line that say so."""
 
 import logging
-from typing import Any, Optional
+from typing import Optional
 
 import attrs
 
 from .._aws.failures import Failure
 from .._text.redaction import shown
 from .._wire.answer import FunctionAnswer
+from .._wire.head import NO_HEAD, Head
 from .._wire.log_tail import parse_report
-from ..messages import ExecuteResponse, Invocation
+from ..codes import ErrorCode, Executed, WhyEnded
+from ..invocations import Invocation
+from ..messages import ExecuteResponse
 
 logger = logging.getLogger("lambda_adapter")
 
@@ -18,14 +21,14 @@ logger = logging.getLogger("lambda_adapter")
 class Outcome:
     """How an attempt ended: with an answer, a failure, or (``success`` false) with both."""
 
-    executed: str
+    executed: Executed
     answer: Optional[FunctionAnswer] = None
     failure: Optional[Failure] = None
-    status_code: Optional[int] = None
-    request_id: Optional[str] = None
-    executed_version: Optional[str] = None
-    function_error: Optional[str] = None
-    log_tail: Optional[str] = attrs.field(default=None, repr=False)
+    head: Head = NO_HEAD
+
+    @property
+    def error_code(self) -> Optional[ErrorCode]:
+        return self.failure.error_code if self.failure else None
 
 
 @attrs.frozen
@@ -35,35 +38,42 @@ class Result:
     outcome: Outcome
     attempts: int = 0
     duration_s: float = 0.0
+    #: None when no attempt was made.
+    why_ended: Optional[WhyEnded] = None
 
 
-def failed(failure: Failure, **head: Any) -> Outcome:
+def failed(failure: Failure, head: Optional[Head] = None) -> Outcome:
     """The outcome of an attempt, or a call, without an answer. ``head`` is what its HTTP head said nevertheless."""
-    known = {"status_code": failure.status_code, "request_id": failure.request_id, **head}
-    return Outcome(executed=failure.executed, failure=failure, **known)
+    return Outcome(executed=failure.executed, failure=failure, head=head or failure.head)
+
+
+def refused(failure: Failure) -> Result:
+    """The result of a call that made no attempt."""
+    return Result(failed(failure))
 
 
 def to_response(result: Result, function_name: str) -> ExecuteResponse:
     """The one response of a call."""
-    outcome, answer, failure = result.outcome, result.outcome.answer, result.outcome.failure
+    outcome, answer, head = result.outcome, result.outcome.answer, result.outcome.head
     return ExecuteResponse(
-        success=failure is None,
+        success=outcome.failure is None,
         message=answer.message if answer else None,
         data=answer.data if answer else None,
-        error=_error_text(failure, answer) if failure else None,
+        error=_error_text(outcome.failure, answer) if outcome.failure else None,
         targets=answer.targets if answer else [],
-        error_code=failure.error_code if failure else None,
+        error_code=outcome.error_code,
         invocation=Invocation(
             function_name=function_name,
             attempts=result.attempts,
             executed=outcome.executed,
-            status_code=outcome.status_code,
-            request_id=outcome.request_id,
-            executed_version=outcome.executed_version,
-            function_error=outcome.function_error,
+            status_code=head.status_code,
+            request_id=head.request_id,
+            executed_version=head.executed_version,
+            function_error=head.function_error,
             duration_s=result.duration_s,
-            log_tail=outcome.log_tail,
-            report=parse_report(outcome.log_tail),
+            why_ended=result.why_ended,
+            log_tail=head.log_tail,
+            report=parse_report(head.log_tail),
         ),
     )
 
@@ -75,27 +85,28 @@ def _error_text(failure: Failure, answer: Optional[FunctionAnswer]) -> str:
     return f"{failure.error_code}: {failure.cause}"
 
 
-def log_result(result: Result, function_name: str, request_id: str) -> None:
+def log_end(result: Result, function_name: str, request_id: str) -> None:
     """Codes, ids and numbers only: a function's own words may repeat what the user typed."""
-    outcome, failure = result.outcome, result.outcome.failure
-    if failure is None:
+    outcome = result.outcome
+    if outcome.failure is None:
         level, ended = logging.INFO, "Succeeded"
-    elif failure.error_code == "function_failed":
+    elif outcome.error_code == "function_failed":
         level, ended = logging.WARNING, "The function answered success=false"
     else:
         level, ended = logging.ERROR, "Gave up"
     logger.log(
         level,
-        "%s: function=%s request=%s code=%s executed=%s attempts=%d seconds=%.3f status=%s aws_request=%s",
+        "%s: function=%s request=%s code=%s executed=%s attempts=%d ended=%s seconds=%.3f status=%s aws_request=%s",
         ended,
         function_name,
         request_id,
-        failure.error_code if failure else None,
+        outcome.error_code,
         outcome.executed,
         result.attempts,
+        result.why_ended,
         result.duration_s,
-        outcome.status_code,
-        outcome.request_id,
+        outcome.head.status_code,
+        outcome.head.request_id,
     )
     if outcome.answer and outcome.answer.dropped_targets:
         logger.warning(

@@ -1,10 +1,11 @@
 """Tells ``on_attempt`` how each attempt ended; nothing that it does can harm a call."""
 
 import logging
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from .._text.redaction import class_name
-from ..messages import Attempt
+from ..codes import WhyEnded
+from ..invocations import Attempt
 from .outcomes import Outcome
 
 logger = logging.getLogger("lambda_adapter")
@@ -13,25 +14,33 @@ logger = logging.getLogger("lambda_adapter")
 class AttemptReporter:
     """Calls ``on_attempt``, if there is one, for one adapter's attempts."""
 
-    def __init__(self, on_attempt: Optional[Callable[[Attempt], Any]], module_name: str, function_name: str) -> None:
+    def __init__(self, on_attempt: Optional[Callable[[Attempt], object]], module_name: str, function_name: str) -> None:
         self._on_attempt = on_attempt
         self._module_name = module_name
         self._function_name = function_name
         self._complained = False
 
-    def report(self, number: int, outcome: Outcome, duration_s: float, next_delay_s: Optional[float]) -> None:
-        """Report attempt ``number``, from 1; ``next_delay_s`` is None when none follows."""
+    def report(
+        self,
+        number: int,
+        outcome: Outcome,
+        duration_s: float,
+        next_delay_s: Optional[float],
+        why_ended: Optional[WhyEnded],
+    ) -> None:
+        """Report attempt ``number``, from 1; either a next one follows, or there is a reason why none does."""
         if self._on_attempt is None:
             return
         attempt = Attempt(
             module_name=self._module_name,
             function_name=self._function_name,
             number=number,
-            error_code=outcome.failure.error_code if outcome.failure else None,
+            error_code=outcome.error_code,
             executed=outcome.executed,
-            status_code=outcome.status_code,
+            status_code=outcome.head.status_code,
             duration_s=duration_s,
             next_delay_s=next_delay_s,
+            why_ended=why_ended,
         )
         try:
             self._on_attempt(attempt)

@@ -13,6 +13,8 @@ from collections import deque
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, Callable, Deque, Generator, List, Optional, Set, Tuple, TypeVar
 
+from .._process import forks
+
 T = TypeVar("T")
 
 #: A call in steps: it yields the seconds to wait, is sent True to go on or False to end, and returns its result.
@@ -87,6 +89,7 @@ class Workers(Executor):
         self._clock = clock
         self._closing = threading.Event()
         self._reset()
+        forks.register(self)
 
     def _reset(self) -> None:
         self._changed = threading.Condition(threading.Lock())

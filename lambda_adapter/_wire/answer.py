@@ -5,10 +5,11 @@ import binascii
 import json
 import math
 import re
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Set
 
 import attrs
 import cattrs
+from cattrs.gen import make_dict_structure_fn, override
 
 from .._rules.validation import MAX_DEPTH
 from .._text.redaction import json_kind, shown, shown_name, without_keys
@@ -24,27 +25,6 @@ class InvalidAnswerError(Exception):
 
 class _NotJsonError(InvalidAnswerError):
     pass
-
-
-@attrs.frozen
-class LambdaAnswer:
-    """The keys of a function's answer that this package reads; all are kept as received."""
-
-    success: bool
-    message: Any = None
-    error: Any = None
-    targets: Any = None
-
-
-def _strict_bool(value: Any, _type: Any) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidAnswerError(f"`success` must be true or false, not {json_kind(value)}")
-    return value
-
-
-# cattrs' own bool hook would take "false" for True.
-_converter = cattrs.Converter(detailed_validation=False)
-_converter.register_structure_hook(bool, _strict_bool)
 
 
 @attrs.frozen
@@ -93,16 +73,9 @@ def decode_answer(text: str) -> FunctionAnswer:
         raise InvalidAnswerError(f"the answer must be a JSON object, not {json_kind(answer)}")
     if "success" not in answer:
         raise InvalidAnswerError("the answer has no `success`; it must be true or false")
-    known = _converter.structure(answer, LambdaAnswer)
-    targets, dropped = _normalise_targets(known.targets)
-    return FunctionAnswer(
-        success=known.success,
-        message=_as_text(known.message),
-        data={key: value for key, value in answer.items() if key not in ("success", "message")} or None,
-        error=None if known.success else _as_text(known.error),
-        targets=targets,
-        dropped_targets=dropped,
-    )
+    error = None if answer["success"] is True else answer.get("error")
+    read = {**answer, "error": error, "data": answer, "dropped_targets": answer.get("targets")}
+    return _structure(read, FunctionAnswer)
 
 
 def decode_function_error(text: str, payload: bytes) -> str:
@@ -190,18 +163,46 @@ def _unwrap(answer: Any) -> Any:
     return _parse(body) if isinstance(body, str) else body
 
 
-def _normalise_targets(targets: Any) -> Tuple[List[Dict[str, Any]], int]:
-    """``"discord"`` becomes ``{"type": "discord"}``, objects stay; and how many of anything else were dropped."""
-    if targets is None:
-        return [], 0
-    listed = targets if isinstance(targets, list) else [targets]
-    kept = [{"type": item} if isinstance(item, str) else item for item in listed if isinstance(item, (str, dict))]
-    return kept, len(listed) - len(kept)
+def _strict_bool(value: object, _: object) -> bool:
+    # cattrs' own hook would take "false" for True.
+    if not isinstance(value, bool):
+        raise InvalidAnswerError(f"`success` must be true or false, not {json_kind(value)}")
+    return value
 
 
-def _as_text(value: Any) -> Optional[str]:
+def _as_text(value: object, _: object) -> Optional[str]:
     """A message as text: a string as it is, other JSON as JSON, so that nothing a function says is lost."""
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _rest(answer: Mapping[str, Any], _: object) -> Optional[Dict[str, Any]]:
+    return {key: value for key, value in answer.items() if key not in ("success", "message")} or None
+
+
+def _normalised(targets: object, _: object) -> List[Dict[str, Any]]:
+    """``"discord"`` becomes ``{"type": "discord"}``, objects stay, anything else is dropped."""
+    known = (item for item in _listed(targets) if isinstance(item, (str, dict)))
+    return [{"type": item} if isinstance(item, str) else item for item in known]
+
+
+def _dropped(targets: object, _: object) -> int:
+    return sum(not isinstance(item, (str, dict)) for item in _listed(targets))
+
+
+def _listed(targets: object) -> List[Any]:
+    return targets if isinstance(targets, list) else [] if targets is None else [targets]
+
+
+_structure = make_dict_structure_fn(
+    FunctionAnswer,
+    cattrs.Converter(detailed_validation=False),
+    success=override(struct_hook=_strict_bool),
+    message=override(struct_hook=_as_text),
+    error=override(struct_hook=_as_text),
+    data=override(struct_hook=_rest),
+    targets=override(struct_hook=_normalised),
+    dropped_targets=override(struct_hook=_dropped),
+)
 
 
 def _repeats(text: str, payload: bytes) -> bool:

@@ -7,7 +7,6 @@ from typing import Any, Dict, Optional
 
 import attrs
 
-from .._call.deadline import Deadline
 from .payload import EncodedRequest, UnfitRequestError
 
 #: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (ClientContext), in characters of base64.
@@ -53,17 +52,17 @@ class InvokeArguments:
             )
         if self.send_client_context:
             # As long as it can get: attempts have up to three digits, milliseconds thirteen.
-            longest = _client_context(call, 999, Deadline(0, 0, 10**13 - 1))
+            longest = _client_context(call, 999, 10**13 - 1)
             if len(longest) > MAX_CLIENT_CONTEXT_CHARS:
                 raise UnfitRequestError("session_id is too long for the client context, which holds about 2,500 bytes")
 
-    def of_attempt(self, call: EncodedRequest, number: int, deadline: Optional[Deadline]) -> Dict[str, Any]:
-        """The arguments of attempt ``number``, from 1."""
+    def of_attempt(self, call: EncodedRequest, number: int, deadline_ms: Optional[int]) -> Dict[str, Any]:
+        """The arguments of attempt ``number``, from 1; ``deadline_ms`` is since 1970."""
         arguments = {**self._fixed, "Payload": call.payload}
         if self.isolate_communities:
             arguments["TenantId"] = _tenant(call)
         if self.send_client_context:
-            arguments["ClientContext"] = _client_context(call, number, deadline)
+            arguments["ClientContext"] = _client_context(call, number, deadline_ms)
         return arguments
 
 
@@ -73,10 +72,10 @@ def _tenant(call: EncodedRequest) -> str:
     return str.__str__(community_id) if isinstance(community_id, str) else int.__repr__(community_id)
 
 
-def _client_context(call: EncodedRequest, number: int, deadline: Optional[Deadline]) -> str:
+def _client_context(call: EncodedRequest, number: int, deadline_ms: Optional[int]) -> str:
     custom: Dict[str, Any] = {"request_id": call.session_id, "attempt": number}
-    if deadline is not None:
-        custom["deadline_ms"] = deadline.epoch_ms
+    if deadline_ms is not None:
+        custom["deadline_ms"] = deadline_ms
     return base64.b64encode(json.dumps({"custom": custom}, separators=(",", ":")).encode()).decode()
 
 

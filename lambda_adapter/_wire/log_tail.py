@@ -2,9 +2,9 @@
 
 import base64
 import re
-from typing import Any, Optional
+from typing import Optional
 
-from ..messages import Report
+from ..invocations import Report
 
 # https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html; the fields are separated by tabs.
 _REPORT = re.compile(
@@ -17,7 +17,7 @@ _REPORT = re.compile(
 )
 
 
-def decode_log_tail(log_result: Any) -> Optional[str]:
+def decode_log_tail(log_result: object) -> Optional[str]:
     """X-Amz-Log-Result as text; None when there is none, or when it is no base64."""
     if not isinstance(log_result, str):
         return None

@@ -4,9 +4,7 @@ import os
 import sys
 from typing import List, Optional
 
-#: A shell's own codes for Ctrl-C and for a reader that has gone: 128 and the signal's number.
-INTERRUPTED = 130
-NO_READER = 141
+from .exit_codes import INTERRUPTED, NO_READER
 
 
 def main(argv: Optional[List[str]] = None) -> int:

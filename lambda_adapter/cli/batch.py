@@ -12,8 +12,9 @@ import attrs
 
 from .._text.redaction import json_kind, shown
 from ..adapter import LambdaAdapter
-from ..messages import ExecuteRequest, ExecuteResponse, Invocation
-from . import INTERRUPTED
+from ..invocations import Invocation
+from ..messages import ExecuteRequest, ExecuteResponse
+from .exit_codes import INTERRUPTED
 from .invoke import request_defaults
 from .options import UsageError, add_settings, counted, examples, make_adapter, reason
 from .progress import Progress, duration

@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 from .._text.redaction import shown, shown_name
 from ..adapter import LambdaAdapter
+from ..codes import CODES
 from ..messages import ExecuteResponse
 from .options import SetUpError, add_settings, examples, make_adapter
 
@@ -44,17 +45,6 @@ _NO_CREDENTIALS = (
     "(Any will do for an endpoint that is not AWS.)"
 )
 _BAD_CREDENTIALS = "Renew the credentials (with SSO: aws sso login); and see whether this machine's clock is right."
-_ADVICE = {
-    "connection_error": "Check the network, the proxy settings, --region and --endpoint-url.",
-    "connection_lost": "Check --endpoint-url, and what stands between: a proxy, a load balancer, a firewall.",
-    "timeout": "Check --endpoint-url, and what stands between: a proxy, a load balancer, a firewall.",
-    "not_found": "Deploy it; or check its name, --function-prefix, --qualifier, --region and the credentials' account.",
-    "access_denied": "Allow the credentials' user or role the action lambda:InvokeFunction on this function.",
-    "throttled": "Try again in a minute; if it stays so, have the account's limits raised.",
-    "service_error": "Try again in a minute: the service or the function is not ready.",
-    "invalid_parameter": "Check the function's name, --qualifier and --isolate-communities.",
-    "configuration_error": "Mend what it names: the credentials, or the function's state, network or keys.",
-}
 #: AWS's names for credentials that are no good, whatever they may be allowed to do.
 _REJECTED = re.compile(r"\((\w*(Expired|ClientToken|UnrecognizedClient|Signature|AuthenticationToken)\w*)\)")
 
@@ -84,7 +74,12 @@ def run(args: argparse.Namespace) -> int:
     except SetUpError as error:
         for name in args.functions:
             _print(
-                name, width, source, (_NOT_TRIED, _NOT_TRIED, _NOT_TRIED), str(error), _ADVICE["configuration_error"]
+                name,
+                width,
+                source,
+                (_NOT_TRIED, _NOT_TRIED, _NOT_TRIED),
+                str(error),
+                CODES["configuration_error"].advice,
             )
         return 1
     for name, adapter in zip(args.functions, adapters):
@@ -118,7 +113,7 @@ def _found(response: ExecuteResponse) -> "tuple[str, str, str]":
     if response.error_code in _FOUND:
         return _FOUND[response.error_code]
     # Without a status nothing was sent.
-    answered = response.invocation is not None and response.invocation.status_code is not None
+    answered = response.invocation.status_code is not None
     return ("reachable", "unknown", "unknown") if answered else (_NOT_TRIED, _NOT_TRIED, _NOT_TRIED)
 
 
@@ -127,7 +122,7 @@ def _advice(response: ExecuteResponse, source: Optional[str]) -> str:
         return _NO_CREDENTIALS
     if response.error_code == "access_denied" and _REJECTED.search(response.error or ""):
         return _BAD_CREDENTIALS
-    return _ADVICE.get(response.error_code or "", "Try lambda-adapter invoke, which says more.")
+    return CODES[response.error_code or "internal_error"].advice
 
 
 def _print(

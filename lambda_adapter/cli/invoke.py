@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         response = adapter.execute(request)
     print_json(response.to_dict())
     how = response.invocation
-    took = f"{counted(how.attempts, 'attempt')}, {how.duration_s:.3f} s" if how else ""
+    took = f"{counted(how.attempts, 'attempt')}, {how.duration_s:.3f} s"
     told = "ok" if response.success else f"failed: {response.error_code}"
     print(f"{told} ({adapter.function_name}, {took})", file=sys.stderr)
     return 0 if response.success else 1

@@ -1,0 +1,1 @@
+"""This process: what a fork leaves behind."""
