@@ -17,7 +17,8 @@ from typing import Any, Dict, List, Optional, Tuple
 import attrs
 
 from .._process import forks
-from .._rules.validation import MAX_CONCURRENCY
+from .._rules.limits import MAX_CONCURRENCY
+from . import moto_seam
 from .turnstile import Turnstile
 
 #: What decides which credentials, endpoint and certificates a client made now would use.
@@ -137,7 +138,7 @@ class ClientLease:
 
         Keep the returned object for as long as its ``client`` is in use.
         """
-        registry, mocked = _registry, _moto_is_active()
+        registry, mocked = _registry, moto_seam.is_active()
         held = self._held
         if held is not None and held[0] is registry and held[1] is mocked:
             return held[2]
@@ -170,13 +171,7 @@ def _digest(values: Tuple[Any, ...]) -> str:
 
 def _environment_digest() -> str:
     """Changes when a client made now would be another than one made before."""
-    return _digest((*map(os.environ.get, _ENVIRONMENT), _moto_is_active()))
-
-
-def _moto_is_active() -> bool:
-    """Whether a moto mock is on: a client made under it must not reach AWS later, nor the reverse."""
-    moto = sys.modules.get("moto.core.models")
-    return bool(getattr(getattr(moto, "botocore_stubber", None), "enabled", False))
+    return _digest((*map(os.environ.get, _ENVIRONMENT), moto_seam.is_active()))
 
 
 def _make_client(session: Any, settings: ClientSettings) -> Any:

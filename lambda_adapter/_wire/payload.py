@@ -8,7 +8,7 @@ import attrs
 import cattrs
 from cattrs.fns import identity
 
-from .._rules.validation import MAX_DEPTH, MAX_INTEGER_BITS
+from .._rules.limits import MAX_DEPTH, MAX_INTEGER_BITS
 from .._text.redaction import class_name, json_kind, shown
 from .._text.timestamps import utc_timestamp
 from ..messages import Id

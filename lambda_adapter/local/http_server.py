@@ -11,14 +11,14 @@ from http.server import BaseHTTPRequestHandler
 from types import MappingProxyType
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
-from .._rules.validation import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
-from .invoke_api import Answer, RefusedError
+from .._rules.limits import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
+from .invoke_api import HttpAnswer, RefusedError
 
 _POLL_S = 0.02  # how long disconnect() may wait for the accepting thread to look up; costs 0.5 % of a core
 _LINGER_S = 1.0  # how long a silent client may keep a connection that has had its last answer
 
-#: respond(target, headers with names in lower case, body, request id) -> the answer, or it raises RefusedError.
-Respond = Callable[[str, Mapping[str, str], bytes, str], Answer]
+#: respond(path and query, headers with names in lower case, body, request id) -> the answer, or it raises RefusedError.
+Respond = Callable[[str, Mapping[str, str], bytes, str], HttpAnswer]
 
 
 class Server(socketserver.TCPServer):
@@ -143,7 +143,7 @@ class _Connection(BaseHTTPRequestHandler):
             refused = RefusedError(code, "InvalidRequestException", message or HTTPStatus(code).phrase)
         self._send(refused.answer, str(uuid.uuid4()))
 
-    def _send(self, answer: Answer, request_id: str) -> None:
+    def _send(self, answer: HttpAnswer, request_id: str) -> None:
         """Writes an answer in one piece: in two, Nagle and the client's delayed ACK may cost 40 ms."""
         headers = {"Date": self.date_time_string(), "x-amzn-RequestId": request_id, **answer.headers}
         if answer.status != HTTPStatus.NO_CONTENT:

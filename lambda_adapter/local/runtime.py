@@ -8,8 +8,8 @@ from typing import Any, Callable, Dict, List, Optional
 
 from attrs import field, frozen
 
-from .._rules.validation import MAX_REQUEST_RESPONSE_BYTES
-from .invoke_api import Answer, LocalCall, function_arn
+from .._rules.limits import MAX_REQUEST_RESPONSE_BYTES
+from .invoke_api import HttpAnswer, LocalCall, function_arn
 
 #: handler(event, context): the decoded payload and a `LambdaContext` -> anything that JSON can hold.
 Handler = Callable[[Any, Any], Any]
@@ -90,55 +90,55 @@ def client_context_object(decoded: Optional[Dict[str, Any]]) -> Optional[SimpleN
 
 
 @frozen
-class Outcome:
+class HandlerResult:
     """What became of a handler: its result, or the error object that stands for it."""
 
     body: bytes
     failed: bool = False
 
-    def to_answer(self, version: str) -> Answer:
+    def to_answer(self, version: str) -> HttpAnswer:
         """What a caller who waits is told."""
         error = {"X-Amz-Function-Error": "Unhandled"} if self.failed else {}
-        return Answer(200, self.body, {"X-Amz-Executed-Version": version, **error})
+        return HttpAnswer(200, self.body, {"X-Amz-Executed-Version": version, **error})
 
 
-def call_handler(handler: Handler, event: Any, context: LambdaContext) -> Outcome:
+def call_handler(handler: Handler, event: Any, context: LambdaContext) -> HandlerResult:
     """Runs a handler to whatever end it comes to."""
     request_id = context.aws_request_id
     try:
-        result = handler(event, context)
+        returned = handler(event, context)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
         text = f"RequestId: {request_id} Error: Runtime exited with error: exit status {status}"
-        outcome = failure("Runtime.ExitError", text, request_id)
-    except BaseException as error:  # a handler must not end its thread without an outcome
+        result = failed_result("Runtime.ExitError", text, request_id)
+    except BaseException as error:  # a handler must not end its thread without a result
         stack = traceback.format_list(traceback.extract_tb(error.__traceback__)[1:])
         name, text = type(error).__name__, _message_of(error)
         context.log(f"[ERROR] {name}: {text}\nTraceback (most recent call last):\n{''.join(stack)}")
-        outcome = failure(name, text, request_id, stack)
+        result = failed_result(name, text, request_id, stack)
     else:
-        outcome = marshal(result, request_id)
-    if len(outcome.body) > MAX_REQUEST_RESPONSE_BYTES:
+        result = marshal(returned, request_id)
+    if len(result.body) > MAX_REQUEST_RESPONSE_BYTES:
         size = f"{MAX_REQUEST_RESPONSE_BYTES} bytes"
         text = f"Response payload size exceeded maximum allowed payload size ({size})."
-        return failure("Function.ResponseSizeTooLarge", text, request_id)
-    return outcome
+        return failed_result("Function.ResponseSizeTooLarge", text, request_id)
+    return result
 
 
-def marshal(result: Any, request_id: str) -> Outcome:
-    """What a handler returned -> its outcome, a failure if JSON cannot hold it."""
+def marshal(returned: object, request_id: str) -> HandlerResult:
+    """What a handler returned, as the runtime sends it; a failure if JSON cannot hold it."""
     try:
         # UTF-8, as in AWS's Python 3.12 and newer: an escape would make six bytes of a character.
-        return Outcome(json.dumps(result, ensure_ascii=False, allow_nan=False).encode())
-    except Exception as error:  # a result's own methods may raise anything
+        return HandlerResult(json.dumps(returned, ensure_ascii=False, allow_nan=False).encode())
+    except Exception as error:  # its own methods may raise anything
         text = f"Unable to marshal response: {_message_of(error)}"
-        return failure("Runtime.MarshalError", text, request_id)
+        return failed_result("Runtime.MarshalError", text, request_id)
 
 
-def failure(error_type: str, text: str, request_id: str, stack: Optional[List[str]] = None) -> Outcome:
-    """The outcome of a handler that came to no result, in the runtime's words."""
+def failed_result(error_type: str, text: str, request_id: str, stack: Optional[List[str]] = None) -> HandlerResult:
+    """The error object that stands for a handler that failed, in the runtime's words."""
     body = {"errorMessage": text, "errorType": error_type, "requestId": request_id, "stackTrace": stack or []}
-    return Outcome(json.dumps(body).encode(), failed=True)
+    return HandlerResult(json.dumps(body).encode(), failed=True)
 
 
 def _message_of(error: BaseException) -> str:

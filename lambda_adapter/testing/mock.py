@@ -16,34 +16,32 @@ import uuid
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Union
 from unittest.mock import patch
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import urllib3
 from attrs import frozen
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ReadTimeoutError
 
+from .._aws import moto_seam
 from .._call import workers
-from .._rules.validation import FUNCTION
+from .._rules.identifiers import parse_identifier
 from ..local.emulator import check_whole
-from ..local.invoke_api import Answer, LocalCall, RefusedError, throttled
+from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, parse_path, throttled
 from ..local.runtime import (
     Handler,
+    HandlerResult,
     LambdaContext,
-    Outcome,
     call_handler,
     client_context_object,
-    failure,
+    failed_result,
     make_context,
     marshal,
 )
 
 try:
+    import moto.core.botocore_stubber  # noqa: F401, moto_seam needs it, and this is where to say what to install
     from moto import mock_aws
-
-    # Private, and the one place that sees every request of every client under the mock, whoever made it and when:
-    # handlers of botocore's own events reach only clients that are made after them, and adapters share clients.
-    from moto.core.botocore_stubber import BotocoreStubber
 except ImportError as error:
     raise ImportError("lambda_adapter.testing needs moto from 5.0.4: pip install 'lambda-adapter[testing]'") from error
 
@@ -62,16 +60,16 @@ class _Fault:
     """Keeps the function from running."""
 
     #: None: there is no answer in time.
-    answer: Optional[Answer]
+    answer: Optional[HttpAnswer]
 
-    def happen(self, url: str) -> Answer:
+    def happen(self, url: str) -> HttpAnswer:
         if self.answer is None:
             raise ReadTimeoutError(endpoint_url=url)
         return self.answer
 
 
 #: What a function does in one attempt.
-_Step = Union[_Fault, Callable[[Any, LambdaContext], Outcome]]
+_Step = Union[_Fault, Callable[[Any, LambdaContext], HandlerResult]]
 
 
 class MockFunction:
@@ -115,8 +113,8 @@ class MockFunction:
             times: Attempts in a row, from 1.
         """
 
-        def step(_: Any, context: LambdaContext) -> Outcome:
-            return failure(error_type, message, context.aws_request_id)
+        def step(_: Any, context: LambdaContext) -> HandlerResult:
+            return failed_result(error_type, message, context.aws_request_id)
 
         return self._add(step, times)
 
@@ -172,15 +170,15 @@ class MockFunction:
         if callable(answer):
             return functools.partial(_run, self.name, answer)
         # Now, so that what the test changes later changes nothing.
-        outcome = Outcome(answer) if isinstance(answer, bytes) else marshal(answer, "")
-        if outcome.failed:
-            why = json.loads(outcome.body)["errorMessage"]
+        result = HandlerResult(answer) if isinstance(answer, bytes) else marshal(answer, "")
+        if result.failed:
+            why = json.loads(result.body)["errorMessage"]
             raise ValueError(f"an answer of {self.name!r} must be a handler, JSON-able, or bytes as they are: {why}")
-        return lambda event, context: outcome
+        return lambda event, context: result
 
     @staticmethod
-    def _success(_: Any, __: LambdaContext) -> Outcome:
-        return Outcome(b'{"success": true}')
+    def _success(_: Any, __: LambdaContext) -> HandlerResult:
+        return HandlerResult(b'{"success": true}')
 
 
 class MockLambda:
@@ -207,10 +205,10 @@ class MockLambda:
         Raises:
             ValueError: ``name`` can be no function's, or ``answer`` is not JSON-able.
         """
-        parts = FUNCTION.fullmatch(name)
-        if parts is None:
+        identifier = parse_identifier(name)
+        if identifier is None:
             raise ValueError(f"name must be a function's name or ARN; got {name!r}")
-        made = MockFunction(parts["name"], answer)
+        made = MockFunction(identifier.name, answer)
         with self._lock:
             self._functions[made.name] = made
         return made
@@ -227,8 +225,8 @@ class MockLambda:
         Raises:
             LookupError: No function has this name, and none was called by it.
         """
-        parts = FUNCTION.fullmatch(name)
-        name = parts["name"] if parts else name
+        identifier = parse_identifier(name)
+        name = identifier.name if identifier else name
         with self._lock:
             known = name in self._functions or name in self._calls
             calls = list(self._calls.get(name, ()))
@@ -266,7 +264,7 @@ _active: List[MockLambda] = []
 
 @contextlib.contextmanager
 def mock_lambda() -> Iterator[MockLambda]:
-    """Answer every Lambda invocation of this process as the test says, and mock the rest of AWS with moto.
+    """HttpAnswer every Lambda invocation of this process as the test says, and mock the rest of AWS with moto.
 
     Adapters need no other settings, whether they are made inside or before: region, credentials, endpoint and timeouts
     may be those of production. No attempt leaves the process, and no wait between attempts takes time. A function that
@@ -288,21 +286,18 @@ def mock_lambda() -> Iterator[MockLambda]:
     mock = MockLambda()
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock_aws(config={"lambda": {"use_docker": False}}))
-        stack.enter_context(patch.object(BotocoreStubber, "__call__", _before_send))
+        stack.enter_context(moto_seam.answering(_before_send))
         stack.enter_context(patch.object(workers, "wait_scale", 0.0))
         _active.append(mock)
         stack.callback(_active.remove, mock)
         yield mock
 
 
-_moto_before_send = BotocoreStubber.__call__
-
-
-def _before_send(stubber: BotocoreStubber, event_name: str, request: Any, **kwargs: Any) -> Optional[AWSResponse]:
-    """In the place of moto's handler of botocore's before-send: what it returns is the answer to the request."""
+def _before_send(event_name: str, request: Any) -> Optional[AWSResponse]:
+    """The answer to a request of botocore's; None leaves it to moto."""
     mocks = list(reversed(_active))
     if event_name != "before-send.lambda.Invoke" or not mocks:
-        return _moto_before_send(stubber, event_name, request, **kwargs)
+        return None
     request_id = str(uuid.uuid4())
     try:
         answer = _respond(mocks, request, request_id)
@@ -313,16 +308,14 @@ def _before_send(stubber: BotocoreStubber, event_name: str, request: Any, **kwar
     return AWSResponse(request.url, raw.status, raw.headers, raw)
 
 
-def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> Answer:
+def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> HttpAnswer:
     """An Invoke request -> its answer, in AWS's shape."""
     headers = {name.lower(): _as_text(value) for name, value in request.headers.items()}
     url = urlsplit(request.url)
-    identifier = unquote(url.path.split("/")[-2])  # /2015-03-31/functions/{FunctionName}/invocations
-    parts = FUNCTION.fullmatch(identifier)
-    name, suffix = (parts["name"], parts["qualifier"]) if parts else (identifier, None)
+    function = parse_path(f"{url.path}?{url.query}")
     call = LocalCall(
-        function_name=name,
-        qualifier=parse_qs(url.query).get("Qualifier", [suffix])[0],
+        function_name=function.name,
+        qualifier=function.qualifier,
         invocation_type=headers.get("x-amz-invocation-type", "RequestResponse"),
         request_id=request_id,
         tenant_id=headers.get("x-amz-tenant-id"),
@@ -330,20 +323,20 @@ def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> Answer:
         headers=headers,
     )
     event, context = call.payload, _context(call)  # both refuse what is malformed, before anything is recorded
-    owner = next((mock for mock in mocks if mock._has(name)), mocks[0])
-    function = owner._take(call)
-    if function is None:
-        logger.warning("A function was invoked that the test has not made: %r. %r", name, owner)
+    owner = next((mock for mock in mocks if mock._has(call.function_name)), mocks[0])
+    mocked = owner._take(call)
+    if mocked is None:
+        logger.warning("A function was invoked that the test has not made: %r. %r", call.function_name, owner)
         raise RefusedError(404, "ResourceNotFoundException", f"Function not found: {context.invoked_function_arn}")
-    step = function._next(call.invocation_type)
+    step = mocked._next(call.invocation_type)
     if isinstance(step, _Fault):
         return step.happen(request.url)
     if call.invocation_type == "DryRun":
-        return Answer(204)
-    outcome = step(event, context)
+        return HttpAnswer(204)
+    result = step(event, context)
     if call.invocation_type == "Event":
-        return Answer(202)
-    return outcome.to_answer(context.function_version)
+        return HttpAnswer(202)
+    return result.to_answer(context.function_version)
 
 
 def _as_text(value: Union[str, bytes]) -> str:
@@ -363,8 +356,8 @@ def _context(call: LocalCall) -> LambdaContext:
     )
 
 
-def _run(name: str, handler: Handler, event: Any, context: LambdaContext) -> Outcome:
-    """A handler's outcome, except where it ended the test: Ctrl-C and pytest.fail are no errors of the function."""
+def _run(name: str, handler: Handler, event: Any, context: LambdaContext) -> HandlerResult:
+    """A handler's result, except where it ended the test: Ctrl-C and pytest.fail are no errors of the function."""
     ended: List[BaseException] = []
 
     def watched(event: Any, context: LambdaContext) -> Any:
@@ -376,10 +369,10 @@ def _run(name: str, handler: Handler, event: Any, context: LambdaContext) -> Out
             ended.append(exc)
             raise
 
-    outcome = call_handler(watched, event, context)
+    result = call_handler(watched, event, context)
     if ended:
         raise ended[0]
-    if outcome.failed:
+    if result.failed:
         # The adapter shows no stack trace, and of an Event nobody sees the error.
-        logger.warning("The handler of %r failed: %s", name, "".join(context._log) or outcome.body.decode())
-    return outcome
+        logger.warning("The handler of %r failed: %s", name, "".join(context._log) or result.body.decode())
+    return result
