@@ -11,7 +11,7 @@ import attrs
 from attrs.validators import optional
 
 from ._aws import failures
-from ._aws.clients import ClientLease, ClientSettings, GivenClient
+from ._aws.clients import ClientLease, ClientSettings, GivenClient, LambdaClient
 from ._aws.failures import Failure
 from ._call.attempts import Invoker
 from ._call.backoff import Backoff
@@ -29,7 +29,7 @@ from .health import Health, HealthTracker
 from .invocations import Attempt
 from .messages import ExecuteResponse, Request
 
-R = TypeVar("R")
+R = TypeVar("R", bound=Request)
 
 logger = logging.getLogger("lambda_adapter")
 logger.addHandler(logging.NullHandler())
@@ -108,7 +108,7 @@ class LambdaAdapter:
         default=None, validator=validation.credential, repr=False, kw_only=True
     )
     endpoint_url: Optional[str] = attrs.field(default=None, validator=validation.endpoint_url, repr=False, kw_only=True)
-    client: Any = attrs.field(default=None, repr=False, kw_only=True)
+    client: Optional[LambdaClient] = attrs.field(default=None, repr=False, kw_only=True)
     qualifier: Optional[str] = attrs.field(default=None, validator=validation.qualifier, kw_only=True)
     idempotent: bool = attrs.field(default=True, validator=validation.flag, kw_only=True)
     jitter: float = attrs.field(default=1.0, validator=validation.number(most=1, positive=False), kw_only=True)

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import weakref
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Protocol, Tuple
 
 import attrs
 
@@ -47,6 +47,12 @@ _ENVIRONMENT = (
 
 #: NATs and load balancers drop idle connections after about 350 s; Linux alone first probes after 7,200 s.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 3}
+
+
+class LambdaClient(Protocol):
+    """What the adapter needs of a boto3 Lambda client."""
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 @attrs.frozen
@@ -154,7 +160,7 @@ class ClientLease:
 class GivenClient:
     """A user's own client, in the place of a lease and of what it holds."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: LambdaClient) -> None:
         self.client = client
         self.invoke = client.invoke
 

@@ -54,7 +54,7 @@ def request_defaults() -> Dict[str, Any]:
     }
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "invoke", help="call a function once", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
     )

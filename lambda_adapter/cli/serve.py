@@ -39,7 +39,7 @@ _SETTINGS: Mapping[str, Any] = {
 _POLL_S = 1.0
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "serve",
         help="serve handlers on this machine",

@@ -234,7 +234,7 @@ class LocalLambda:
         if self._observe is None:
             self._calls.append(call)
 
-    def _admit(self, call: LocalCall, event: Any, client_context: Optional[SimpleNamespace]) -> _Invocation:
+    def _admit(self, call: LocalCall, event: object, client_context: Optional[SimpleNamespace]) -> _Invocation:
         """Takes a place, starts the handler and records the call, in one step, or refuses."""
         with self._lock:
             now_s = time.monotonic()
@@ -271,7 +271,7 @@ class LocalLambda:
         cold = call.function_name not in self._warm
         return _Invocation(call, context, log, cold, started_s=now_s, deadline_s=deadline_s)
 
-    def _run(self, invocation: _Invocation, event: Any) -> None:
+    def _run(self, invocation: _Invocation, event: object) -> None:
         """The life of a handler's thread."""
         try:
             handler = self._functions[invocation.call.function_name]
@@ -336,9 +336,8 @@ def _check_seconds(name: str, value: object, high: float) -> None:
         raise ValueError(f"{name} must be seconds above 0, up to {high:g}, got {value!r}")
 
 
-def check_whole(name: str, value: Any, low: int, high: Optional[int]) -> None:
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not is_whole or not low <= value <= (value if high is None else high):
+def check_whole(name: str, value: object, low: int, high: Optional[int]) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         limits = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} must be a whole number {limits}, got {value!r}")
 

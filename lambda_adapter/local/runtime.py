@@ -102,7 +102,7 @@ class HandlerResult:
         return HttpAnswer(200, self.body, {"X-Amz-Executed-Version": version, **error})
 
 
-def call_handler(handler: Handler, event: Any, context: LambdaContext) -> HandlerResult:
+def call_handler(handler: Handler, event: object, context: LambdaContext) -> HandlerResult:
     """Runs a handler to whatever end it comes to."""
     request_id = context.aws_request_id
     try:

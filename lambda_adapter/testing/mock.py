@@ -85,14 +85,14 @@ class MockFunction:
         mock_lambda.function("roll").answers({"success": True, "message": "1"}, {"success": True, "message": "6"})
     """
 
-    def __init__(self, name: str, answer: Any) -> None:
+    def __init__(self, name: str, answer: object) -> None:
         self.name = name
         self._last_stays = answer is _NOT_GIVEN
         self._lock = threading.Lock()  # guards the two below
         self._steps: Deque[_Step] = deque()
         self._afterwards = self._success if answer is _NOT_GIVEN else self._answer(answer)
 
-    def answers(self, *answers: Any) -> "MockFunction":
+    def answers(self, *answers: object) -> "MockFunction":
         """Each of ``answers`` once: handlers or responses, as for ``MockLambda.function``."""
         for answer in answers:
             self._add(self._answer(answer), None)
@@ -113,7 +113,7 @@ class MockFunction:
             times: Attempts in a row, from 1.
         """
 
-        def step(_: Any, context: LambdaContext) -> HandlerResult:
+        def step(_: object, context: LambdaContext) -> HandlerResult:
             return failed_result(error_type, message, context.aws_request_id)
 
         return self._add(step, times)
@@ -166,7 +166,7 @@ class MockFunction:
                 return self._steps[0]  # the function does not run, so its answer is still to come
             return self._steps.popleft()
 
-    def _answer(self, answer: Any) -> _Step:
+    def _answer(self, answer: object) -> _Step:
         if callable(answer):
             return functools.partial(_run, self.name, answer)
         # Now, so that what the test changes later changes nothing.
@@ -177,7 +177,7 @@ class MockFunction:
         return lambda event, context: result
 
     @staticmethod
-    def _success(_: Any, __: LambdaContext) -> HandlerResult:
+    def _success(_: object, __: LambdaContext) -> HandlerResult:
         return HandlerResult(b'{"success": true}')
 
 
@@ -189,7 +189,7 @@ class MockLambda:
         self._functions: Dict[str, MockFunction] = {}
         self._calls: Dict[str, List[LocalCall]] = {}
 
-    def function(self, name: str, answer: Any = _NOT_GIVEN) -> MockFunction:
+    def function(self, name: str, answer: object = _NOT_GIVEN) -> MockFunction:
         """Make a function, or make one anew: its steps are forgotten, its calls are not.
 
         Args:
@@ -356,11 +356,11 @@ def _context(call: LocalCall) -> LambdaContext:
     )
 
 
-def _run(name: str, handler: Handler, event: Any, context: LambdaContext) -> HandlerResult:
+def _run(name: str, handler: Handler, event: object, context: LambdaContext) -> HandlerResult:
     """A handler's result, except where it ended the test: Ctrl-C and pytest.fail are no errors of the function."""
     ended: List[BaseException] = []
 
-    def watched(event: Any, context: LambdaContext) -> Any:
+    def watched(event: object, context: LambdaContext) -> Any:
         try:
             return handler(event, context)
         except (Exception, SystemExit):
