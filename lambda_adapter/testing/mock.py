@@ -18,8 +18,8 @@ from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Union
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
+import attrs
 import urllib3
-from attrs import frozen
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ReadTimeoutError
 
@@ -55,7 +55,7 @@ _SIGNED_REGION = re.compile(r"Credential=[^,]*/([a-z0-9-]+)/lambda/aws4_request"
 _NOT_GIVEN = object()
 
 
-@frozen
+@attrs.frozen
 class _Fault:
     """Keeps the function from running."""
 
@@ -264,7 +264,7 @@ _active: List[MockLambda] = []
 
 @contextlib.contextmanager
 def mock_lambda() -> Iterator[MockLambda]:
-    """HttpAnswer every Lambda invocation of this process as the test says, and mock the rest of AWS with moto.
+    """Answer every Lambda invocation of this process as the test says, and mock the rest of AWS with moto.
 
     Adapters need no other settings, whether they are made inside or before: region, credentials, endpoint and timeouts
     may be those of production. No attempt leaves the process, and no wait between attempts takes time. A function that
@@ -309,7 +309,7 @@ def _before_send(event_name: str, request: Any) -> Optional[AWSResponse]:
 
 
 def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> HttpAnswer:
-    """An Invoke request -> its answer, in AWS's shape."""
+    """Answer an Invoke request in AWS's shape."""
     headers = {name.lower(): _as_text(value) for name, value in request.headers.items()}
     url = urlsplit(request.url)
     function = parse_path(f"{url.path}?{url.query}")
