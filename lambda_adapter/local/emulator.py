@@ -9,7 +9,7 @@ from types import SimpleNamespace, TracebackType
 from typing import Any, Callable, List, Mapping, Optional, Set, Type
 from urllib.parse import unquote
 
-from attrs import define, field, frozen
+import attrs
 
 from .._rules.identifiers import FunctionIdentifier, is_name
 from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
@@ -41,7 +41,7 @@ _INIT_DURATION_MS = 0.5
 _MEMORY_USED_MB = 40
 
 
-@define(eq=False)
+@attrs.define(eq=False)
 class _Invocation:
     """A handler that runs, or ran, for one call."""
 
@@ -52,11 +52,11 @@ class _Invocation:
     cold: bool
     started_s: float
     deadline_s: float
-    finished: threading.Event = field(factory=threading.Event)
+    finished: threading.Event = attrs.field(factory=threading.Event)
     result: Optional[HandlerResult] = None
 
 
-@frozen
+@attrs.frozen
 class Observation:
     """How a request went, for whoever watches: its answer, or of an Event that has ended what its handler came to."""
 
@@ -69,7 +69,7 @@ class Observation:
 
 
 class LocalLambda:
-    """Serves Python handlers through AWS's Invoke API on 127.0.0.1, over HTTP/1.1 with keep-alive.
+    """Serve Python handlers through AWS's Invoke API on 127.0.0.1, over HTTP/1.1 with keep-alive.
 
     Differences from AWS: every qualifier exists, and an alias means $LATEST; any account id in an ARN will
     do; an Event over the concurrency limit is refused where AWS would queue it; a failed Event is not run
@@ -82,7 +82,7 @@ class LocalLambda:
             client = boto3.client("lambda", endpoint_url=local.endpoint_url)
 
     Args:
-        functions: Function name (1 to 64 of `A-Za-z0-9-_.`) -> `handler(event, context)`.
+        functions: Function name (1 to 64 of ``A-Za-z0-9-_.``) -> ``handler(event, context)``.
         port: TCP port; 0 takes a free one.
         region: The region of the functions' ARNs. A full ARN of another region is not found.
         timeout: Seconds that a handler may run, up to 1,800.
@@ -132,7 +132,7 @@ class LocalLambda:
 
     @property
     def endpoint_url(self) -> str:
-        """The URL to give to a client as its `endpoint_url`.
+        """The URL to give to a client as its ``endpoint_url``.
 
         Raises:
             RuntimeError: It was not started, or is closed.
@@ -152,7 +152,10 @@ class LocalLambda:
             return list(self._calls)
 
     def start(self) -> "LocalLambda":
-        """Binds the port and begins to serve; returns itself.
+        """Bind the port and begin to serve.
+
+        Returns:
+            This object.
 
         Raises:
             RuntimeError: It was started before. An instance is used once.
@@ -165,7 +168,7 @@ class LocalLambda:
         return self
 
     def close(self) -> None:
-        """Drops every connection and frees the port, at once; may be called again.
+        """Drop every connection and free the port, at once. Closing twice is harmless.
 
         Handlers still running are left to their daemon threads, and their callers lose the connection.
         """
@@ -192,7 +195,7 @@ class LocalLambda:
         self.close()
 
     def _respond(self, path_and_query: str, headers: Mapping[str, str], body: bytes, request_id: str) -> HttpAnswer:
-        """A whole request -> its answer."""
+        """Answer a whole request, and tell whoever watches."""
         began_s = time.monotonic()
         try:
             answer = self._invoke(path_and_query, headers, body, request_id)
@@ -235,7 +238,7 @@ class LocalLambda:
             self._calls.append(call)
 
     def _admit(self, call: LocalCall, event: object, client_context: Optional[SimpleNamespace]) -> _Invocation:
-        """Takes a place, starts the handler and records the call, in one step, or refuses."""
+        """Take a place, start the handler and record the call, in one step, or refuse."""
         with self._lock:
             now_s = time.monotonic()
             if self._closed:
@@ -272,7 +275,7 @@ class LocalLambda:
         return _Invocation(call, context, log, cold, started_s=now_s, deadline_s=deadline_s)
 
     def _run(self, invocation: _Invocation, event: object) -> None:
-        """The life of a handler's thread."""
+        """Run one handler in its thread, from beginning to end."""
         try:
             handler = self._functions[invocation.call.function_name]
             invocation.result = call_handler(handler, event, invocation.context)
@@ -288,7 +291,7 @@ class LocalLambda:
             self._observe(Observation(call.function_name, call.request_id, duration_s, result=invocation.result))
 
     def _answer(self, invocation: _Invocation, log_tail: bool) -> HttpAnswer:
-        """Waits for the handler, up to its timeout."""
+        """Wait for the handler, up to its timeout, and say what became of it."""
         request_id = invocation.call.request_id
         if not invocation.finished.wait(invocation.deadline_s - time.monotonic()):
             text = f"RequestId: {request_id} Error: Task timed out after {self._timeout_s:.2f} seconds"

@@ -6,7 +6,7 @@ import re
 from typing import Any, Dict, Mapping, NoReturn, Optional, Tuple
 from urllib.parse import parse_qs, unquote
 
-from attrs import evolve, field, frozen
+import attrs
 
 from .._rules.identifiers import FunctionIdentifier, is_qualifier, parse_identifier
 from .._rules.limits import LOG_TAIL_BYTES, MAX_CLIENT_CONTEXT_CHARS
@@ -15,21 +15,21 @@ ACCOUNT_ID = "123456789012"
 
 _PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 
-#: How the API's model spells an error's message, where not `message`.
+#: How the API's model spells an error's message, where not ``message``.
 _MESSAGE_KEYS = {"ResourceNotFoundException": "Message", "ServiceException": "Message"}
 
 
-@frozen
+@attrs.frozen
 class HttpAnswer:
-    """An HTTP answer, whatever is the same for all of them left out."""
+    """An HTTP answer, without the headers that all answers have."""
 
     status: int
     body: bytes = b""
-    headers: Dict[str, str] = field(factory=dict)
+    headers: Dict[str, str] = attrs.field(factory=dict)
 
 
 class RefusedError(Exception):
-    """Ends a request with an error in AWS's shape."""
+    """Raised to end a request with an error in AWS's shape."""
 
     def __init__(self, status: int, code: str, text: str, **more: str) -> None:
         super().__init__(text)
@@ -42,14 +42,14 @@ class RefusedError(Exception):
 
 
 def throttled(reason: str, retry_after_s: Optional[int]) -> RefusedError:
-    """The refusal of one invocation too many; `reason` is AWS's word for which limit it met."""
+    """The refusal of one invocation too many; ``reason`` is AWS's word for the limit that it met."""
     refused = RefusedError(429, "TooManyRequestsException", "Rate Exceeded.", Reason=reason)
     if retry_after_s is not None:
         refused.answer.headers["Retry-After"] = str(retry_after_s)
     return refused
 
 
-@frozen
+@attrs.frozen
 class LocalCall:
     """One invocation that was accepted, as it arrived."""
 
@@ -60,9 +60,9 @@ class LocalCall:
     request_id: str
     tenant_id: Optional[str]
     #: The payload's bytes as sent; b"" stands for an empty event.
-    raw: bytes = field(repr=False)
-    #: Names in lower case. Not shown: `authorization` is among them.
-    headers: Mapping[str, str] = field(repr=False, eq=False)
+    raw: bytes = attrs.field(repr=False)
+    #: Names in lower case. Not shown: ``authorization`` is among them.
+    headers: Mapping[str, str] = attrs.field(repr=False, eq=False)
 
     @property
     def payload(self) -> Any:
@@ -92,7 +92,7 @@ def parse_path(path_and_query: str) -> FunctionIdentifier:
     if identifier.qualifier not in (None, qualifier):
         text = "The derived qualifier from the function name does not match the specified qualifier."
         raise RefusedError(400, "InvalidParameterValueException", text)
-    return evolve(identifier, qualifier=qualifier)
+    return attrs.evolve(identifier, qualifier=qualifier)
 
 
 def header_choice(headers: Mapping[str, str], name: str, choices: Tuple[str, ...]) -> str:

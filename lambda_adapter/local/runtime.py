@@ -1,4 +1,4 @@
-"""Runs a Python handler as Lambda's Python runtime does: the context that it gets, and what becomes of it."""
+"""Run a Python handler as Lambda's Python runtime does: the context that it gets, and what becomes of it."""
 
 import json
 import time
@@ -6,18 +6,18 @@ import traceback
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Optional
 
-from attrs import field, frozen
+import attrs
 
 from .._rules.limits import MAX_REQUEST_RESPONSE_BYTES
 from .invoke_api import HttpAnswer, LocalCall, function_arn
 
-#: handler(event, context): the decoded payload and a `LambdaContext` -> anything that JSON can hold.
+#: handler(event, context): the decoded payload and a ``LambdaContext`` -> anything that JSON can hold.
 Handler = Callable[[Any, Any], Any]
 
 _CLIENT_FIELDS = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
 
 
-@frozen
+@attrs.frozen
 class LambdaContext:
     """What a handler gets beside its event, shaped as AWS's Python runtime shapes it.
 
@@ -32,13 +32,13 @@ class LambdaContext:
     aws_request_id: str
     log_group_name: str
     log_stream_name: str
-    #: None, or an object with `custom`, `env` and `client`, each None unless it was sent. None for an Event.
+    #: None, or an object with ``custom``, ``env`` and ``client``, each None unless it was sent. None for an Event.
     client_context: Optional[SimpleNamespace]
     tenant_id: Optional[str]
-    _deadline_s: float = field(repr=False)
-    _log: List[str] = field(factory=list, repr=False)
+    _deadline_s: float = attrs.field(repr=False)
+    _log: List[str] = attrs.field(factory=list, repr=False)
     #: Amazon Cognito's identity, of which nothing is known here.
-    identity: SimpleNamespace = field(
+    identity: SimpleNamespace = attrs.field(
         factory=lambda: SimpleNamespace(cognito_identity_id=None, cognito_identity_pool_id=None)
     )
 
@@ -47,7 +47,7 @@ class LambdaContext:
         return max(0, int((self._deadline_s - time.monotonic()) * 1_000))
 
     def log(self, msg: object) -> None:
-        """Adds `msg`, as it is, to the log that LogType "Tail" returns."""
+        """Add ``msg``, as it is, to the log that LogType "Tail" returns."""
         self._log.append(str(msg))
 
 
@@ -61,7 +61,7 @@ def make_context(
     deadline_s: float,
     log: List[str],
 ) -> LambdaContext:
-    """The context of one call. An alias means $LATEST; `deadline_s` is a time of `time.monotonic`."""
+    """The context of one call. An alias means $LATEST; ``deadline_s`` is a time of ``time.monotonic``."""
     version = call.qualifier if call.qualifier and call.qualifier.isdigit() else "$LATEST"
     return LambdaContext(
         function_name=call.function_name,
@@ -80,7 +80,7 @@ def make_context(
 
 
 def client_context_object(decoded: Optional[Dict[str, Any]]) -> Optional[SimpleNamespace]:
-    """A call's decoded client context -> what the handler sees of it."""
+    """Make of a call's decoded client context what the handler sees of it."""
     if decoded is None:
         return None
     client = decoded.get("client")
@@ -89,7 +89,7 @@ def client_context_object(decoded: Optional[Dict[str, Any]]) -> Optional[SimpleN
     return SimpleNamespace(custom=decoded.get("custom"), env=decoded.get("env"), client=client)
 
 
-@frozen
+@attrs.frozen
 class HandlerResult:
     """What became of a handler: its result, or the error object that stands for it."""
 
@@ -103,7 +103,7 @@ class HandlerResult:
 
 
 def call_handler(handler: Handler, event: object, context: LambdaContext) -> HandlerResult:
-    """Runs a handler to whatever end it comes to."""
+    """Run a handler to whatever end it comes to."""
     request_id = context.aws_request_id
     try:
         returned = handler(event, context)

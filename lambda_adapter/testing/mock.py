@@ -5,39 +5,25 @@ Needs the extra ``lambda-adapter[testing]``. With it pytest has the fixture ``mo
 """
 
 import contextlib
-import functools
 import io
-import json
 import logging
 import re
 import threading
 import time
 import uuid
-from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Union
+from typing import Any, Dict, Iterator, List, Optional, Union
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import urllib3
-from attrs import frozen
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ReadTimeoutError
 
 from .._aws import moto_seam
 from .._call import workers
 from .._rules.identifiers import parse_identifier
-from ..local.emulator import check_whole
-from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, parse_path, throttled
-from ..local.runtime import (
-    Handler,
-    HandlerResult,
-    LambdaContext,
-    call_handler,
-    client_context_object,
-    failed_result,
-    make_context,
-    marshal,
-)
+from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, parse_path
+from ..local.runtime import LambdaContext, client_context_object, make_context
+from .functions import NOT_GIVEN, Fault, MockFunction
 
 try:
     import moto.core.botocore_stubber  # noqa: F401, moto_seam needs it, and this is where to say what to install
@@ -52,133 +38,6 @@ _TIMEOUT_S = 3.0
 _MEMORY_MB = 128
 
 _SIGNED_REGION = re.compile(r"Credential=[^,]*/([a-z0-9-]+)/lambda/aws4_request")
-_NOT_GIVEN = object()
-
-
-@frozen
-class _Fault:
-    """Keeps the function from running."""
-
-    #: None: there is no answer in time.
-    answer: Optional[HttpAnswer]
-
-    def happen(self, url: str) -> HttpAnswer:
-        if self.answer is None:
-            raise ReadTimeoutError(endpoint_url=url)
-        return self.answer
-
-
-#: What a function does in one attempt.
-_Step = Union[_Fault, Callable[[Any, LambdaContext], HandlerResult]]
-
-
-class MockFunction:
-    """A function of ``mock_lambda``, and the steps that it goes through: one an attempt, in the order given.
-
-    After the steps comes the function's ``answer``, for every further attempt. Without an ``answer`` the last step
-    stays; if it said how many ``times``, ``{"success": True}`` comes after it.
-
-    Every method adds to the steps and returns the function, so that they can be chained::
-
-        mock_lambda.function("weather", {"success": True}).throttles(times=2).times_out()  # 429, 429, timeout, success
-        mock_lambda.function("news").times_out()  # whenever it is called
-        mock_lambda.function("roll").answers({"success": True, "message": "1"}, {"success": True, "message": "6"})
-    """
-
-    def __init__(self, name: str, answer: object) -> None:
-        self.name = name
-        self._last_stays = answer is _NOT_GIVEN
-        self._lock = threading.Lock()  # guards the two below
-        self._steps: Deque[_Step] = deque()
-        self._afterwards = self._success if answer is _NOT_GIVEN else self._answer(answer)
-
-    def answers(self, *answers: object) -> "MockFunction":
-        """Each of ``answers`` once: handlers or responses, as for ``MockLambda.function``."""
-        for answer in answers:
-            self._add(self._answer(answer), None)
-        return self
-
-    def fails(
-        self,
-        error_type: str = "RuntimeError",
-        message: str = "mock_lambda made it fail",
-        *,
-        times: Optional[int] = None,
-    ) -> "MockFunction":
-        """The function runs and raises: ``function_error``, which is not retried.
-
-        Args:
-            error_type: The exception's class, "ValueError" for example.
-            message: The exception's text.
-            times: Attempts in a row, from 1.
-        """
-
-        def step(_: object, context: LambdaContext) -> HandlerResult:
-            return failed_result(error_type, message, context.aws_request_id)
-
-        return self._add(step, times)
-
-    def throttles(self, *, times: Optional[int] = None, retry_after: Optional[int] = None) -> "MockFunction":
-        """AWS refuses the invocation with 429: ``throttled``, which is retried.
-
-        Args:
-            times: Attempts in a row, from 1.
-            retry_after: Whole seconds that the answer asks to wait; here nobody does.
-        """
-        if retry_after is not None:
-            check_whole("retry_after", retry_after, 0, None)
-        answer = throttled("ReservedFunctionConcurrentInvocationLimitExceeded", retry_after).answer
-        return self._add(_Fault(answer), times)
-
-    def times_out(self, *, times: Optional[int] = None) -> "MockFunction":
-        """No answer comes within ``read_timeout``, of which none passes: ``timeout``, retried if ``idempotent``.
-
-        Args:
-            times: Attempts in a row, from 1.
-        """
-        return self._add(_Fault(None), times)
-
-    def rejects(self, code: str, status: int, *, times: Optional[int] = None) -> "MockFunction":
-        """AWS refuses the invocation with an error of its own, which decides what becomes of the call.
-
-        Args:
-            code: AWS's name of the error, "AccessDeniedException" for example.
-            status: The HTTP status that goes with it, 400 to 599.
-            times: Attempts in a row, from 1.
-        """
-        check_whole("status", status, 400, 599)
-        return self._add(_Fault(RefusedError(status, code, "mock_lambda rejected it").answer), times)
-
-    def _add(self, step: _Step, times: Optional[int]) -> "MockFunction":
-        if times is not None:
-            check_whole("times", times, 1, None)
-        with self._lock:
-            self._steps.extend([step] * (times or 1))
-            if self._last_stays:
-                self._afterwards = step if times is None else self._success
-        return self
-
-    def _next(self, invocation_type: str) -> _Step:
-        with self._lock:
-            if not self._steps:
-                return self._afterwards
-            if invocation_type == "DryRun" and not isinstance(self._steps[0], _Fault):
-                return self._steps[0]  # the function does not run, so its answer is still to come
-            return self._steps.popleft()
-
-    def _answer(self, answer: object) -> _Step:
-        if callable(answer):
-            return functools.partial(_run, self.name, answer)
-        # Now, so that what the test changes later changes nothing.
-        result = HandlerResult(answer) if isinstance(answer, bytes) else marshal(answer, "")
-        if result.failed:
-            why = json.loads(result.body)["errorMessage"]
-            raise ValueError(f"an answer of {self.name!r} must be a handler, JSON-able, or bytes as they are: {why}")
-        return lambda event, context: result
-
-    @staticmethod
-    def _success(_: object, __: LambdaContext) -> HandlerResult:
-        return HandlerResult(b'{"success": true}')
 
 
 class MockLambda:
@@ -189,7 +48,7 @@ class MockLambda:
         self._functions: Dict[str, MockFunction] = {}
         self._calls: Dict[str, List[LocalCall]] = {}
 
-    def function(self, name: str, answer: object = _NOT_GIVEN) -> MockFunction:
+    def function(self, name: str, answer: object = NOT_GIVEN) -> MockFunction:
         """Make a function, or make one anew: its steps are forgotten, its calls are not.
 
         Args:
@@ -264,7 +123,7 @@ _active: List[MockLambda] = []
 
 @contextlib.contextmanager
 def mock_lambda() -> Iterator[MockLambda]:
-    """HttpAnswer every Lambda invocation of this process as the test says, and mock the rest of AWS with moto.
+    """Answer every Lambda invocation of this process as the test says, and mock the rest of AWS with moto.
 
     Adapters need no other settings, whether they are made inside or before: region, credentials, endpoint and timeouts
     may be those of production. No attempt leaves the process, and no wait between attempts takes time. A function that
@@ -309,7 +168,7 @@ def _before_send(event_name: str, request: Any) -> Optional[AWSResponse]:
 
 
 def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> HttpAnswer:
-    """An Invoke request -> its answer, in AWS's shape."""
+    """Answer an Invoke request in AWS's shape."""
     headers = {name.lower(): _as_text(value) for name, value in request.headers.items()}
     url = urlsplit(request.url)
     function = parse_path(f"{url.path}?{url.query}")
@@ -328,8 +187,8 @@ def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> HttpAnsw
     if mocked is None:
         logger.warning("A function was invoked that the test has not made: %r. %r", call.function_name, owner)
         raise RefusedError(404, "ResourceNotFoundException", f"Function not found: {context.invoked_function_arn}")
-    step = mocked._next(call.invocation_type)
-    if isinstance(step, _Fault):
+    step = mocked.next_step(call.invocation_type)
+    if isinstance(step, Fault):
         return step.happen(request.url)
     if call.invocation_type == "DryRun":
         return HttpAnswer(204)
@@ -354,25 +213,3 @@ def _context(call: LocalCall) -> LambdaContext:
         deadline_s=time.monotonic() + _TIMEOUT_S,
         log=[],
     )
-
-
-def _run(name: str, handler: Handler, event: object, context: LambdaContext) -> HandlerResult:
-    """A handler's result, except where it ended the test: Ctrl-C and pytest.fail are no errors of the function."""
-    ended: List[BaseException] = []
-
-    def watched(event: object, context: LambdaContext) -> Any:
-        try:
-            return handler(event, context)
-        except (Exception, SystemExit):
-            raise
-        except BaseException as exc:
-            ended.append(exc)
-            raise
-
-    result = call_handler(watched, event, context)
-    if ended:
-        raise ended[0]
-    if result.failed:
-        # The adapter shows no stack trace, and of an Event nobody sees the error.
-        logger.warning("The handler of %r failed: %s", name, "".join(context._log) or result.body.decode())
-    return result

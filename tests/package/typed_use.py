@@ -66,7 +66,7 @@ def call(adapter: LambdaAdapter, request: ExecuteRequest) -> int:
 
 
 async def call_async(adapter: LambdaAdapter, request: ExecuteRequest) -> Optional[str]:
-    adapter.execute_async(request).message  # type: ignore[attr-defined]
+    print(adapter.execute_async(request).message)  # type: ignore[attr-defined]
     return (await adapter.execute_async(request)).message
 
 
