@@ -11,7 +11,7 @@ from cattrs.fns import identity
 from .._rules.validation import MAX_DEPTH, MAX_INTEGER_BITS
 from .._text.redaction import class_name, json_kind, shown
 from .._text.timestamps import utc_timestamp
-from ..messages import Id
+from ..messages import UNKNOWN_COMMUNITY, Id
 
 Validator = Callable[[Any, Any, Any], None]
 
@@ -146,7 +146,7 @@ def _map_request(request: Any, timestamp: str) -> LambdaPayload:
     return LambdaPayload(
         community=Community(
             id=_attribute(request, "community_id"),
-            name=_said(community, "name", "Unknown Community"),
+            name=_said(community, "name", UNKNOWN_COMMUNITY),
             # Not true: a module must not take silence for a paid seat.
             is_subscribed=_said(community, "is_subscribed", False),
             subscription_order_id=community.get("subscription_order_id"),

@@ -8,7 +8,7 @@ import time
 from typing import Any, Callable, Dict, Mapping
 from urllib.parse import unquote
 
-from .._text.redaction import shown, shown_name
+from .._text.redaction import shown, shown_type
 from ..local.emulator import Handler, LocalLambda, _Invocation
 from ..local.invoke_api import Answer, RefusedError
 from .handler_files import default_name, load_handler
@@ -145,4 +145,4 @@ def _told(answer: Answer) -> str:
 
 
 def _error_type(body: bytes) -> str:
-    return shown_name(json.loads(body)["errorType"])
+    return shown_type(json.loads(body)["errorType"])
