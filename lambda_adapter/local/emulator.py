@@ -10,6 +10,7 @@ from typing import Any, List, Mapping, Optional, Set, Type
 
 from attrs import define, field
 
+from .._rules.validation import check_region
 from .http_server import Server
 from .invoke_api import Answer, LocalCall, RefusedError, function_arn, log_result, one_of, parse_target, throttled
 from .runtime import Handler, LambdaContext, Outcome, call_handler, client_context_object, failure, make_context
@@ -80,7 +81,7 @@ class LocalLambda:
     ) -> None:
         _check_functions(functions)
         check_whole("port", port, 0, 65_535)
-        _check_region(region)
+        check_region("region", region)
         _check_seconds("timeout", timeout, MAX_TIMEOUT_S)
         check_whole("memory_mb", memory_mb, MIN_MEMORY_MB, MAX_MEMORY_MB)
         if concurrency_limit is not None:
@@ -274,11 +275,6 @@ def _check_functions(functions: object) -> None:
             raise ValueError(f"functions: a name must be 1 to 64 of A-Za-z0-9_-, got {name!r}")
         if not callable(handler):
             raise ValueError(f"functions: {name!r} must be callable, got {type(handler).__name__}")
-
-
-def _check_region(region: object) -> None:
-    if not isinstance(region, str) or not re.fullmatch(r"[a-z0-9-]+", region):
-        raise ValueError(f"region must be an AWS region such as 'us-east-1', got {region!r}")
 
 
 def _check_seconds(name: str, value: object, high: float) -> None:
