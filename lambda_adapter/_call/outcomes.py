@@ -90,9 +90,9 @@ def log_end(result: Result, function_name: str, request_id: str) -> None:
     if outcome.failure is None:
         level, ended = logging.INFO, "Succeeded"
     elif outcome.error_code == "function_failed":
-        # One of this package's causes: success=false, or an HTTP status.
-        cause = outcome.failure.cause
-        level, ended = logging.WARNING, cause[:1].upper() + cause[1:]
+        level, ended = logging.WARNING, "The function answered success=false"
+        if outcome.answer and outcome.answer.cause:
+            ended = "The function answered with an HTTP status of 4xx or 5xx"
     else:
         level, ended = logging.ERROR, "Gave up"
     logger.log(

@@ -229,10 +229,10 @@ def test_a_status_beside_success_is_the_modules_own():
     assert (response.success, response.data) == (True, {"statusCode": 500, "body": BAD, "cause": "c"})
 
 
-def test_the_log_names_the_status_and_nothing_that_the_function_said(caplog):
+def test_the_log_tells_of_a_status_and_repeats_nothing_that_the_function_said(caplog):
     caplog.set_level(logging.INFO, "lambda_adapter")
     answered({"statusCode": 404, "body": '{"success": false, "error": "swordfish", "message": "swordfish"}'})
-    assert caplog.messages[-1].startswith("The function answered with HTTP status 404: function=function ")
+    assert caplog.messages[-1].startswith("The function answered with an HTTP status of 4xx or 5xx: function=")
     assert "swordfish" not in caplog.text
 
 
