@@ -12,7 +12,7 @@ from cattrs.fns import identity
 from .._rules.limits import MAX_DEPTH, MAX_INTEGER_BITS
 from .._text.redaction import class_name, json_kind, shown
 from .._text.timestamps import utc_timestamp
-from ..messages import Id, Request
+from ..messages import UNKNOWN_COMMUNITY, Id, Request
 
 
 class UnfitRequestError(Exception):
@@ -176,11 +176,11 @@ def _map_request(request: Request, metadata: Dict[str, Any], timestamp: str) -> 
 def _map_community(community_id: Id, section: Mapping[str, Any]) -> Community:
     if not section:
         # Not subscribed: a module must not take silence for a paid seat.
-        return Community(community_id, "Unknown Community", False, None, 0)
+        return Community(community_id, UNKNOWN_COMMUNITY, False, None, 0)
     order_id = section.get("subscription_order_id")
     return Community(
         id=community_id,
-        name=_text(_said(section, "name", "Unknown Community"), "metadata.community.name"),
+        name=_text(_said(section, "name", UNKNOWN_COMMUNITY), "metadata.community.name"),
         is_subscribed=_typed(
             _said(section, "is_subscribed", False), "metadata.community.is_subscribed", (bool,), "true or false"
         ),
