@@ -9,14 +9,14 @@ import sys
 import threading
 
 import pytest
-from fault_server import FaultServer, answer, hang
-from test_cli import on_terminal, start, wait_until
 
 from lambda_adapter import LocalLambda
 from lambda_adapter.cli import main
 from lambda_adapter.cli.batch import Batch, parse_request
 from lambda_adapter.cli.progress import Progress, duration
 from lambda_adapter.cli.responses import ResponseFile
+from support.commands import on_terminal, start, wait_until
+from support.fault_server import FaultServer, answer, hang
 
 
 @pytest.fixture(autouse=True)

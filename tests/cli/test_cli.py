@@ -1,6 +1,5 @@
 """The command line: what it sends, prints and exits with; what it refuses; what it never shows."""
 
-import contextlib
 import io
 import json
 import os
@@ -12,11 +11,9 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 
 import attrs
 import pytest
-from fault_server import FaultServer, answer, aws_error, hang, untyped
 
 from lambda_adapter import ExecuteRequest, LambdaAdapter, LocalLambda
 from lambda_adapter.cli import main
@@ -24,8 +21,10 @@ from lambda_adapter.cli.handler_files import default_name
 from lambda_adapter.cli.options import NOT_OPTIONS, make_adapter, settings, to_option
 from lambda_adapter.cli.output import print_json, to_json
 from lambda_adapter.cli.parser import parse
+from support.commands import on_terminal, start, wait_until
+from support.fault_server import FaultServer, answer, aws_error, hang, untyped
+from support.paths import PACKAGES
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KEY_ID, SECRET, TOKEN = "AKIAHUSHHUSH", "hush-secret-key", "hush-session-token"
 
 HANDLERS = """
@@ -39,14 +38,6 @@ class Bot:
         return {"success": True, "message": "la la"}
 
 text = "no handler"
-"""
-
-#: As the console script does it. A shell's background jobs, and so the tests, may inherit that Ctrl-C is ignored.
-LAUNCHER = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from lambda_adapter.__main__ import main
-sys.exit(main())
 """
 
 
@@ -88,29 +79,6 @@ def run(capsys):
         return code, captured.out, captured.err
 
     return run
-
-
-def start(*argv, head="", **options):
-    """A command as a program of its own."""
-    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    warnings = ["-X", "dev", "-W", "error", "-W", "ignore:Boto3 will no longer support Python"]
-    warnings += ["-W", "ignore:Python 3.8 is no longer", "-W", "ignore:datetime.datetime.utc:DeprecationWarning"]
-    return subprocess.Popen(
-        [sys.executable, *warnings, "-c", head + LAUNCHER, *map(str, argv)],
-        # Output is buffered, as it is for most people.
-        env={**os.environ, "PYTHONPATH": ROOT, "PYTHONUNBUFFERED": ""},
-        text=True,
-        **options,
-    )
-
-
-def wait_until(condition, process):
-    """Until ``condition()``, or until ``process`` has ended before its time."""
-    pause, deadline = threading.Event(), time.monotonic() + 30
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        pause.wait(0.01)
 
 
 # -- invoke: the request ---------------------------------------------------------------------------
@@ -485,29 +453,6 @@ def test_json_is_escaped_for_a_stream_that_cannot_hold_it(monkeypatch):
     assert json.loads(stream.buffer.getvalue().decode("ascii")) == {"message": "12 °C \U0001f427"}
 
 
-def read_terminal(master):
-    """All that a program writes to its terminal, until it ends."""
-    data = b""
-    with contextlib.suppress(OSError):  # Linux's way of saying that the other side is closed
-        while True:
-            part = os.read(master, 65_536)
-            if not part:
-                break
-            data += part
-    os.close(master)
-    return data.decode()
-
-
-def on_terminal(*argv):
-    """Run a command on a terminal of its own: exit code and what it showed."""
-    pty = pytest.importorskip("pty", reason="no terminals to be had here")
-    master, slave = pty.openpty()
-    process = start(*argv, stdout=slave, stderr=slave)
-    os.close(slave)
-    shown = read_terminal(master)
-    return process.wait(30), shown
-
-
 def test_on_a_terminal_the_response_is_indented(local):
     code, shown = on_terminal("invoke", "weather", "--command", "x", "--endpoint-url", local.endpoint_url)
     assert code == 0
@@ -535,13 +480,15 @@ def test_help_says_of_each_setting_what_the_constructor_says(capsys):
 def test_help_does_not_import_boto3():
     code = "import sys; from lambda_adapter.__main__ import main\ntry: main(['invoke', '--help'])\nexcept SystemExit: "
     code += "sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.PIPE)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(PACKAGES)}, stdout=subprocess.PIPE
+    )
     assert done.returncode == 0
 
 
 def test_python_m_runs_the_command_line():
     argv = [sys.executable, "-m", "lambda_adapter", "invoke"]
-    done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": ROOT}, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": str(PACKAGES)}, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("lambda-adapter: the following arguments are required: FUNCTION")
 

@@ -9,8 +9,9 @@ import socket
 import struct
 import threading
 
-import example_scripts
 import pytest
+
+from support import example_scripts
 
 SCRIPT = example_scripts.EXAMPLES / "chat_bot.py"
 HELP = "help: I know !weather CITY, !tea SECONDS, !stocks NAME and !help."

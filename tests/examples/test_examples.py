@@ -1,17 +1,14 @@
 """The examples, run as a user runs them: by this Python, in a process of their own, without AWS credentials."""
 
-import pathlib
 import re
 
-import example_scripts
 import pytest
 
-import lambda_adapter
 from lambda_adapter import LocalLambda
+from support import example_scripts
+from support.paths import EXAMPLES
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
-PACKAGES = pathlib.Path(lambda_adapter.__file__).resolve().parent.parent
-SCRIPT = PROJECT / "examples" / "lambda_adapter_example.py"
+SCRIPT = EXAMPLES / "lambda_adapter_example.py"
 
 #: What each example must print, by its number.
 KEY_LINES = {

@@ -3,13 +3,13 @@
 import re
 import runpy
 
-import example_scripts
 import pytest
-from fault_server import FaultServer, answer, aws_error, function_error
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from lambda_adapter import CircuitBreaker, LocalLambda
+from support import example_scripts
+from support.fault_server import FaultServer, answer, aws_error, function_error
 
 BUSY = aws_error("TooManyRequestsException", 429)
 

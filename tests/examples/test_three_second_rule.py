@@ -6,11 +6,11 @@ import runpy
 import threading
 import time
 
-import example_scripts
 import pytest
-from fault_server import FaultServer, untyped
 
 from lambda_adapter import ExecuteRequest, LocalLambda
+from support import example_scripts
+from support.fault_server import FaultServer, untyped
 
 ACKNOWLEDGED = "Working on it ..."
 NO_ANSWER = "I cannot finish this now. Please ask again in a minute."

@@ -8,10 +8,10 @@ import time
 from typing import Any, Dict, List
 
 import pytest
-from fault_server import FaultServer, Request, answer, delay, untyped
-from test_fault_matrix import REQUEST, adapter_for
 
 from lambda_adapter import LambdaAdapter
+from support.calls import REQUEST, adapter_for
+from support.fault_server import FaultServer, Request, answer, delay, untyped
 
 GOOD = answer({"success": True})
 

@@ -8,12 +8,12 @@ import weakref
 import attrs
 import boto3
 import pytest
-from fault_server import FaultServer, answer
 from moto import mock_aws
 
 from lambda_adapter import LambdaAdapter
 from lambda_adapter._aws import clients
 from lambda_adapter._aws.clients import ClientLease, ClientSettings
+from support.fault_server import FaultServer, answer
 
 SETTINGS = ClientSettings(
     region="eu-west-3",

@@ -9,27 +9,16 @@ from typing import Any, Callable, Dict, Optional
 
 import attrs
 import boto3
-import fault_server as fs
 import pytest
 from botocore.config import Config
-from conftest import CREDENTIALS
-from fault_server import FaultServer
 
-from lambda_adapter import ExecuteResponse, LambdaAdapter, LocalLambda
+from lambda_adapter import ExecuteResponse, LocalLambda
+from support import fault_server as fs
+from support.calls import CALLS, FAST
+from support.fault_server import FaultServer
 
-CALLS = {
-    "execute": lambda adapter, request: adapter.execute(request),
-    "execute_async": lambda adapter, request: asyncio.run(adapter.execute_async(request)),
-}
-FAST = {"initial_retry_delay": 0.001, "max_retry_delay": 0.002}
 LIMIT = 6_291_456
 SECRET = "hunter2-said-by-aws"
-
-
-@pytest.fixture(params=CALLS.values(), ids=CALLS.keys())
-def call(request):
-    """One call of an adapter, by either of the two ways."""
-    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -164,15 +153,6 @@ CASES = {
     "no object": Case(fs.answer([SECRET]), "invalid_response", "yes", status_code=200),
     "success is no boolean": Case(fs.answer({"success": "true"}), "invalid_response", "yes", status_code=200),
 }
-
-
-@pytest.fixture(scope="module")
-def shared_server():
-    """Restarted by each row, so that rows share a client: one takes 10 ms with its first call, a later call 1."""
-    with FaultServer(fs.answer({"success": True})) as server, LambdaAdapter(
-        "function", "us-east-1", "module", endpoint_url=server.endpoint_url, **CREDENTIALS
-    ):
-        yield server
 
 
 @pytest.mark.parametrize("idempotent", [True, False], ids=["may run twice", "must not run twice"])
@@ -523,3 +503,17 @@ def test_a_hook_that_raises_is_a_failure_and_not_an_exception(call, make_adapter
         client.close()
     assert (response.error_code, response.invocation.executed) == ("internal_error", "maybe")
     assert_fit_for_a_chat(response)
+
+
+# -- raise_for_error -----------------------------------------------------------------------------
+
+
+def test_who_would_rather_catch_can(call, make_adapter, make_request, local):
+    from lambda_adapter.errors import FunctionNotFoundError
+
+    response = call(make_adapter(endpoint_url=local.endpoint_url), make_request())
+    assert response.raise_for_error() is response
+    failed = call(make_adapter(function_identifier="unknown", endpoint_url=local.endpoint_url), make_request())
+    with pytest.raises(FunctionNotFoundError, match=r"^not_found: ") as caught:
+        failed.raise_for_error()
+    assert caught.value.response is failed

@@ -11,8 +11,9 @@ import time
 from typing import Any, Dict, List
 
 import pytest
-from fault_server import FaultServer, answer, hang, untyped
-from test_fault_matrix import REQUEST, adapter_for
+
+from support.calls import REQUEST, adapter_for
+from support.fault_server import FaultServer, answer, hang, untyped
 
 HEAD = """
 import asyncio, signal, sys, threading

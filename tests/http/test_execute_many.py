@@ -9,11 +9,11 @@ import types
 import weakref
 from collections import deque
 
-import fault_server as fs
 import pytest
-from test_adapter import Client
 
 from lambda_adapter import LocalLambda
+from support import fault_server as fs
+from support.clients import Client
 
 SOON_S = 10
 #: Waits that no test sits out.

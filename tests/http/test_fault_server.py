@@ -5,12 +5,13 @@ import threading
 import time
 
 import boto3
-import fault_server as fs
 import pytest
 import urllib3.exceptions
 from botocore import exceptions
 from botocore.config import Config
-from fault_server import FaultServer
+
+from support import fault_server as fs
+from support.fault_server import FaultServer
 
 READ_TIMEOUT_S = 0.3
 OK = fs.answer({"success": True})

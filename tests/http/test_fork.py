@@ -3,16 +3,15 @@
 import asyncio
 import json
 import os
-import select
 import threading
-import warnings
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
-from fault_server import FaultServer, Request, answer, delay, hang, tls_contexts
-from test_fault_matrix import adapter_for
 
 from lambda_adapter import ExecuteRequest, LambdaAdapter
+from support.calls import adapter_for
+from support.fault_server import FaultServer, Request, answer, delay, hang, tls_contexts
+from support.forks import in_child
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 
@@ -35,38 +34,6 @@ def nonces_that_came_back(adapter: LambdaAdapter, prefix: str, calls: int) -> bo
     return blocking == [f"{prefix}-s{n}" for n in range(calls // 2)] and [
         response.message for response in asyncio.run(awaited())
     ] == [f"{prefix}-a{n}" for n in range(calls // 2)]
-
-
-def in_child(work: Callable[[], bool], timeout_s: float) -> Callable[[], None]:
-    """Fork, run ``work`` in the child; what is returned asserts that it was true within ``timeout_s``."""
-    reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        # Python 3.12 warns of every fork in a process with threads, which is what is tried here.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        verdict = b"?"
-        try:
-            verdict = b"1" if work() else b"0"
-        except BaseException as exc:
-            verdict = repr(exc).encode()
-        finally:
-            os.write(writer, verdict)
-            os._exit(0)
-    os.close(writer)
-
-    def collect() -> None:
-        try:
-            ready, _, _ = select.select([reader], [], [], timeout_s)
-            if not ready:
-                os.kill(pid, 9)
-            verdict = os.read(reader, 1000) if ready else b"did not finish in time"
-        finally:
-            os.close(reader)
-            os.waitpid(pid, 0)
-        assert verdict == b"1"
-
-    return collect
 
 
 @pytest.fixture(params=["http", "https"])

@@ -24,10 +24,10 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_fault_matrix import adapter_for, call_async, call_sync
 
 from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter
 from lambda_adapter._call.attempts import MAX_ANSWER_BYTES
+from support.calls import adapter_for, call_async, call_sync
 
 ERROR_CODES = {"function_error", "function_failed", "invalid_response"}
 

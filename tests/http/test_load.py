@@ -9,7 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Counter, Dict, List, NamedTuple, Optional
 
 import pytest
-from fault_server import (
+
+from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter
+from support.calls import adapter_for
+from support.fault_server import (
     FaultServer,
     Reaction,
     Request,
@@ -24,9 +27,6 @@ from fault_server import (
     short_body,
     untyped,
 )
-from test_fault_matrix import adapter_for
-
-from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter
 
 CALLS = 10_000
 THREADS = 64

@@ -6,8 +6,6 @@ import threading
 from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
-from fault_server import FaultServer, Reaction, answer, aws_error, close_before, respond, untyped
-from test_fault_matrix import Call, adapter_for, call_async, call_sync
 
 from lambda_adapter._aws.clients import ClientLease, ClientSettings
 from lambda_adapter._call.attempts import Invoker
@@ -15,6 +13,8 @@ from lambda_adapter._call.backoff import Backoff
 from lambda_adapter._call.reporter import AttemptReporter
 from lambda_adapter._call.workers import drive
 from lambda_adapter._wire.arguments import CHECK, InvokeArguments
+from support.calls import Call, adapter_for, call_async, call_sync
+from support.fault_server import FaultServer, Reaction, answer, aws_error, close_before, respond, untyped
 
 MODES = ["legacy", "standard", "adaptive"]
 

@@ -6,7 +6,6 @@ import threading
 import time
 
 import pytest
-from fault_server import FaultServer, answer, aws_error, function_error
 from opentelemetry import trace
 from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
@@ -14,6 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from lambda_adapter import LocalLambda
+from support.fault_server import FaultServer, answer, aws_error, function_error
 
 LONG_S = 30.0
 BUSY = aws_error("TooManyRequestsException", 429)

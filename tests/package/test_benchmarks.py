@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import pathlib
 import re
 import socket
 import subprocess
@@ -12,7 +11,8 @@ import time
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from support.paths import PROJECT
+
 TIMEOUT_S = 30
 
 
@@ -26,7 +26,7 @@ def endpoint():
 @contextlib.contextmanager
 def running_endpoint():
     command = [sys.executable, "-m", "benchmarks.endpoint"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PROJECT) as process:
         try:
             yield json.loads(process.stdout.readline())["port"], process
         finally:
@@ -62,7 +62,7 @@ def invoke(connect):
 @pytest.fixture
 def benchmarks(monkeypatch):
     """The package's modules, wherever pytest was started."""
-    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.syspath_prepend(str(PROJECT))
     import benchmarks.__main__
     import benchmarks.parts
     import benchmarks.report
@@ -252,7 +252,7 @@ def test_the_chart_has_a_line_for_each_peer(benchmarks, tmp_path):
 def test_a_smoke_run_measures_every_row_and_a_partial_one_leaves_the_others(benchmarks, tmp_path):
     def smoke(*names):
         command = [sys.executable, "-m", "benchmarks", "--smoke", "--output", str(tmp_path), *names]
-        process = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300)
+        process = subprocess.run(command, cwd=PROJECT, capture_output=True, encoding="utf-8", timeout=300)
         assert process.returncode == 0, process.stderr
         results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
         return results, (tmp_path / "RESULTS.md").read_text(encoding="utf-8"), process
@@ -273,7 +273,7 @@ def test_a_smoke_run_measures_every_row_and_a_partial_one_leaves_the_others(benc
     assert results["samples"]["connections"][0]["connections"] == 1
     machine = json.dumps(results["machine"])
     assert socket.gethostname() not in machine
-    assert str(ROOT) not in json.dumps(results)
+    assert str(PROJECT) not in json.dumps(results)
 
     again, table, _process = smoke("import")
     assert again["samples"].pop("import") != results["samples"].pop("import")

@@ -6,7 +6,6 @@ import inspect
 import json
 import logging
 import os
-import pathlib
 import re
 import shlex
 import subprocess
@@ -34,9 +33,8 @@ from lambda_adapter import (
 )
 from lambda_adapter._rules.validation import function_name
 from lambda_adapter.codes import CODES
+from support.paths import PACKAGE, PROJECT
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
-PACKAGE = pathlib.Path(lambda_adapter.__file__).resolve().parent
 DOCUMENTS = ["README.md", "LAMBDA_ADAPTER_USAGE.md", "LAMBDA_ADAPTER_ARCHITECTURE.md", "CHANGELOG.md"]
 
 

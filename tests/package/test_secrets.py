@@ -16,13 +16,13 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import attrs
 import pytest
-from fault_server import FaultServer, Reaction, Request, answer, function_error, raw, respond, untyped
-from test_fault_matrix import FAULTS, Fault
 
 from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter
 from lambda_adapter._aws import clients
 from lambda_adapter._aws.clients import ClientSettings
 from lambda_adapter._wire.payload import encode_request
+from support.fault_server import FaultServer, Reaction, Request, answer, function_error, raw, respond, untyped
+from support.faults import FAULTS, Fault
 
 KEY_ID = "AKIACANARYKEYID00001"
 SECRET = "canarySecret/AccessKey+0002"

@@ -1,15 +1,11 @@
 """Runs the examples as a user runs them: by this Python, in a process of their own, without AWS credentials."""
 
 import os
-import pathlib
 import subprocess
 import sys
 import textwrap
 
-import lambda_adapter
-
-EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
-_PACKAGES = pathlib.Path(lambda_adapter.__file__).resolve().parent.parent
+from support.paths import EXAMPLES, PACKAGES
 
 #: Python imports this by itself when it starts: whatever leaves the machine raises.
 _GUARD = """
@@ -35,7 +31,7 @@ def begin(script, home, *args, **environment):
         ],
         env={
             **kept,
-            "PYTHONPATH": os.pathsep.join([str(home), str(_PACKAGES)]),
+            "PYTHONPATH": os.pathsep.join([str(home), str(PACKAGES)]),
             "HOME": str(home),
             "AWS_EC2_METADATA_DISABLED": "true",
             "PYTHONIOENCODING": "utf-8",

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import io
 import json
 import logging
 import re
@@ -13,39 +12,15 @@ import weakref
 import attrs
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
-from fault_server import FaultServer, answer
 
 from lambda_adapter import ExecuteResponse, Health, LambdaAdapter
+from support.clients import Client
+from support.fault_server import FaultServer, answer
+from support.waiting import FOREVER_S, SOON_S
 
 #: Whatever the user typed or the deployment holds, which no log line and no error may show.
 TYPED = "swordfish-typed"
 SECRET = "hunter2-secret"
-FOREVER_S = 3_000
-SOON_S = 10
-
-
-class Client:
-    """Stands for a boto3 client; the last reaction is repeated."""
-
-    def __init__(self, *reactions):
-        self.reactions = reactions or ({"success": True},)
-        self.calls = []
-
-    def invoke(self, **arguments):
-        self.calls.append(arguments)
-        reaction = self.reactions[min(len(self.calls), len(self.reactions)) - 1]
-        if callable(reaction):
-            reaction = reaction()
-        if isinstance(reaction, BaseException):
-            raise reaction
-        body, fields = reaction if isinstance(reaction, tuple) else (reaction, {})
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        metadata = {
-            "RequestId": "0f4e0d1c-ab12",
-            "HTTPStatusCode": 200,
-            "HTTPHeaders": {"content-length": str(len(data))},
-        }
-        return {"StatusCode": 200, "ResponseMetadata": metadata, "Payload": io.BytesIO(data), **fields}
 
 
 THROTTLED = ClientError(

@@ -1,6 +1,7 @@
 """What an attempt tells the Invoke API beside the payload, and the one clock of a call."""
 
 import base64
+import enum
 import json
 import time
 
@@ -9,6 +10,7 @@ import pytest
 from lambda_adapter._call.deadline import Deadline
 from lambda_adapter._wire.arguments import CHECK, MAX_CLIENT_CONTEXT_CHARS, InvokeArguments
 from lambda_adapter._wire.payload import EncodedRequest, UnfitRequestError
+from support.clients import Client
 
 
 def call(session_id="session_1", community_id="community_1"):
@@ -202,3 +204,33 @@ def test_without_a_context_a_session_may_be_as_long_as_it_likes():
     arguments, sent = InvokeArguments("function"), call("x" * 100_000)
     arguments.check(sent)
     assert "ClientContext" not in arguments.of_attempt(sent, 1, None)
+
+
+# -- Tenants -------------------------------------------------------------------------------------
+
+
+class Community(str, enum.Enum):
+    ONE = "one"
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Hostile(str):
+    def __str__(self):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("community_id", "tenant"), [(Community.ONE, "one"), (Number.ONE, "1"), (Hostile("one"), "one")]
+)
+def test_the_tenant_is_the_community_that_the_payload_names(
+    make_isolating, shared_client, make_request, community_id, tenant
+):
+    client = Client()
+    client.meta = shared_client.meta
+    adapter = make_isolating(client=client)
+    assert adapter.execute(make_request(community_id=community_id)).success
+    (sent,) = client.calls
+    assert sent["TenantId"] == str(json.loads(sent["Payload"])["community"]["id"]) == tenant

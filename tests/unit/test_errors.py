@@ -1,7 +1,6 @@
 """raise_for_error: one exception class for each error code, each with its response, all of them picklable."""
 
 import copy
-import pathlib
 import pickle
 import re
 import traceback
@@ -10,6 +9,7 @@ import pytest
 
 import lambda_adapter
 from lambda_adapter import ExecuteResponse, Invocation, LambdaAdapterError, errors
+from support.paths import PROJECT
 
 CLASSES = {
     "invalid_request": errors.InvalidRequestError,
@@ -64,7 +64,7 @@ def test_each_code_raises_its_own_class_with_the_response(error_code, kind):
 
 
 def test_there_is_a_class_for_each_documented_code():
-    usage = pathlib.Path(__file__).parent.parent / "LAMBDA_ADAPTER_USAGE.md"
+    usage = PROJECT / "LAMBDA_ADAPTER_USAGE.md"
     table = usage.read_text(encoding="utf-8").partition("| error_code |")[2].partition("\n\n")[0]
     documented = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
     assert len(documented) >= 18

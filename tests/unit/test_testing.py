@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import textwrap
@@ -19,13 +18,10 @@ from moto.core import patch_client
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.config import default_user_config
 
-import lambda_adapter
 from lambda_adapter import LambdaAdapter, LocalLambda
 from lambda_adapter._call import workers
 from lambda_adapter.testing import mock_lambda
-
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
-PACKAGES = pathlib.Path(lambda_adapter.__file__).resolve().parent.parent
+from support.paths import PACKAGES, PROJECT
 
 #: Before anything was mocked.
 MOTOS_OWN = BotocoreStubber.__call__

@@ -319,7 +319,7 @@ VALID = {
     "module_version": ["1.0.0", "2", "v1-beta"],
     "idempotent": [True, False],
     "enforce_scopes": [True, False],
-    "isolate_communities": [False],  # True is for botocores that know it: test_operations.py
+    "isolate_communities": [False],  # True is for botocores that know it: below
     "send_client_context": [True, False],
     "log_tail": [True, False],
     "total_timeout": [None, 5e-324, 0.001, 1, 86_400, 86_400.0],
@@ -363,3 +363,63 @@ def test_the_adapters_scopes_are_its_own(make_adapter):
     assert adapter.required_scopes == ["community.read"]
     assert make_adapter(required_scopes=("a", "b")).required_scopes == ["a", "b"]
     assert make_adapter(required_scopes=None).required_scopes == []
+
+
+# -- Arguments that do not go together ----------------------------------------------------------
+
+
+def test_a_qualifier_that_comes_with_the_prefix_is_one_too(make_adapter):
+    with pytest.raises(ValueError, match=r"^qualifier must be None"):
+        make_adapter(function_identifier="prod", function_prefix="roll:", qualifier="test")
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    ["roll:prod", "roll:7", "roll:$LATEST", "arn:aws:lambda:us-east-1:123456789012:function:function:prod"],
+)
+@pytest.mark.parametrize("qualifier", ["prod", "test"], ids=["the same", "another"])
+def test_two_qualifiers_are_refused(make_adapter, identifier, qualifier):
+    with pytest.raises(ValueError, match=r"^qualifier must be None where function_identifier ends in one"):
+        make_adapter(function_identifier=identifier, qualifier=qualifier)
+
+
+@pytest.mark.parametrize("name", ["log_tail", "send_client_context"])
+def test_what_aws_ignores_for_events_is_refused(make_adapter, name):
+    with pytest.raises(ValueError, match=f"^{name} must be False with invocation_type 'Event'"):
+        make_adapter(invocation_type="Event", **{name: True})
+
+
+def test_the_installed_botocore_isolates_or_is_refused(make_adapter, botocore_knows_tenants):
+    if botocore_knows_tenants:
+        assert make_adapter(isolate_communities=True).isolate_communities is True
+    else:
+        with pytest.raises(ValueError, match=r"^isolate_communities must be False here: "):
+            make_adapter(isolate_communities=True)
+
+
+class OldClient:
+    """A client of a botocore that knows Invoke with these arguments only."""
+
+    def __init__(self, *members):
+        self.meta = self.service_model = self.input_shape = self
+        self.members = dict.fromkeys(members)
+
+    def operation_model(self, name):
+        assert name == "Invoke"
+        return self
+
+    def invoke(self, **_):
+        raise AssertionError("never called")
+
+
+class ClientWithoutModel:
+    invoke = OldClient.invoke
+
+
+@pytest.mark.parametrize("client", [OldClient(), OldClient("FunctionName", "Payload"), ClientWithoutModel()])
+def test_isolation_is_never_dropped_in_silence(make_adapter, client):
+    """botocore would leave out an argument that it does not know, and say nothing."""
+    with pytest.raises(ValueError, match=r"^isolate_communities must be False here: .* does not know TenantId"):
+        make_adapter(client=client, isolate_communities=True)
+    make_adapter(client=client)
+    make_adapter(client=OldClient("TenantId"), isolate_communities=True)
