@@ -13,7 +13,7 @@ from support.calls import DOWN, FAST, GOOD, THROTTLED, start, state
 from support.clocks import Clock
 from support.forks import in_child
 from support.gates import Gate
-from support.waiting import SOON_S, soon
+from support.waiting import SOON_S, soon, until_async
 
 
 @pytest.fixture
@@ -123,6 +123,8 @@ def test_one_probe_goes_out_and_the_rest_are_refused(make_breaking, make_request
         clock.now_s = 30.0
         calls = [start(adapter, make_request()) for _ in range(20)]
         await soon(gate.full())
+        # A call that began only after the probe's success would be let through.
+        await until_async(lambda: sum(call.done() for call in calls) == 19)
         assert state(adapter) == "half_open"
         assert "and is being tried" in adapter.execute(make_request()).error
         gate.let_go.set()
@@ -188,10 +190,9 @@ def test_a_probe_that_is_cancelled_in_flight_still_tells(make_breaking, make_req
             await probe
         assert state(adapter) == "half_open"
         gate.let_go.set()
-        while state(adapter) == "half_open":
-            await asyncio.sleep(0.001)
+        await until_async(lambda: state(adapter) != "half_open")
 
-    asyncio.run(asyncio.wait_for(run(), SOON_S))
+    asyncio.run(run())
     assert state(adapter) == ("closed" if reaction is GOOD else "open")
 
 
