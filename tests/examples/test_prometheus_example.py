@@ -9,9 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lambda_adapter import CircuitBreaker, LocalLambda
 from support import example_scripts
-from support.fault_server import FaultServer, answer, aws_error, function_error
-
-BUSY = aws_error("TooManyRequestsException", 429)
+from support.calls import THROTTLED
+from support.fault_server import FaultServer, answer, function_error
 
 example = runpy.run_path(str(example_scripts.EXAMPLES / "prometheus_exporter.py"))
 
@@ -67,7 +66,7 @@ def make_watched(make_adapter, registry):
 
 
 def test_attempts_are_counted_by_error_code_and_waits_and_durations_summed(scrape, make_watched, make_request):
-    with FaultServer([BUSY, BUSY, answer({"success": True}), function_error()]) as server:
+    with FaultServer([THROTTLED, THROTTLED, answer({"success": True}), function_error()]) as server:
         adapter = make_watched(endpoint_url=server.endpoint_url)
         assert [adapter.execute(make_request()).error_code for _ in range(2)] == [None, "function_error"]
     now = scrape()
@@ -132,7 +131,7 @@ def test_an_adapter_without_a_circuit_breaker_has_a_circuit_that_is_never_open(s
 
 
 def test_over_http_the_parser_of_prometheus_finds_six_families_and_what_they_are(registry, make_watched, make_request):
-    with FaultServer([BUSY, answer({"success": True})]) as server:
+    with FaultServer([THROTTLED, answer({"success": True})]) as server:
         make_watched(endpoint_url=server.endpoint_url).execute(make_request())
     server, thread = start_http_server(0, "127.0.0.1", registry)
     try:

@@ -4,13 +4,13 @@ import asyncio
 import re
 import runpy
 import threading
-import time
 
 import pytest
 
 from lambda_adapter import ExecuteRequest, LocalLambda
 from support import example_scripts
 from support.fault_server import FaultServer, untyped
+from support.waiting import until_async
 
 ACKNOWLEDGED = "Working on it ..."
 NO_ANSWER = "I cannot finish this now. Please ask again in a minute."
@@ -30,15 +30,8 @@ class Chat:
 
     async def until(self, *seen):
         """Waits for exactly this to have been seen."""
-        await until(lambda: len(self.seen) >= len(seen))
+        await until_async(lambda: len(self.seen) >= len(seen))
         assert self.seen == list(seen)
-
-
-async def until(happened):
-    deadline = time.monotonic() + LONG_S
-    while not happened():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 class Slow:
@@ -127,7 +120,7 @@ def test_an_adapter_that_closes_still_delivers_what_is_in_flight(local, slow, ma
     async def main():
         task = asyncio.ensure_future(answer_in_time(adapter, ask(), chat.send, 0.01))
         await chat.until(ACKNOWLEDGED)
-        await until(lambda: local.calls)
+        await until_async(lambda: local.calls)
         adapter.close()
         slow.let_go.set()
         await task
@@ -152,7 +145,7 @@ def retrying(failing, make_adapter):
 
 async def ended(adapter):
     """Waits until the call is counted, and so over."""
-    await until(lambda: adapter.health.total_requests == 1)
+    await until_async(lambda: adapter.health.total_requests == 1)
 
 
 def test_an_adapter_that_closes_delivers_the_failure_of_what_waits_for_a_retry(failing, retrying):
@@ -161,7 +154,7 @@ def test_an_adapter_that_closes_delivers_the_failure_of_what_waits_for_a_retry(f
     async def main():
         task = asyncio.ensure_future(answer_in_time(retrying, ask(), chat.send, 0.01))
         await chat.until(ACKNOWLEDGED)
-        await until(lambda: failing.requests)
+        await until_async(lambda: failing.requests)
         retrying.close()
         return await task
 
@@ -183,7 +176,7 @@ def test_a_bot_that_shuts_down_tells_the_user_and_tries_no_more(failing, retryin
     async def main():
         task = asyncio.ensure_future(answer_in_time(retrying, ask(), chat.send, patience_s))
         await chat.until(*seen)
-        await until(lambda: failing.requests)
+        await until_async(lambda: failing.requests)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -196,7 +189,7 @@ def test_a_bot_that_shuts_down_tells_the_user_and_tries_no_more(failing, retryin
 
 def test_an_acknowledgement_that_cannot_be_sent_is_raised_and_nothing_is_tried_again(failing, retrying):
     async def broken(text):
-        await until(lambda: failing.requests)
+        await until_async(lambda: failing.requests)
         raise ConnectionError("the platform is down")
 
     async def main():

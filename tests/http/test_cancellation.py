@@ -3,22 +3,16 @@
 import asyncio
 import contextlib
 import itertools
-import threading
 import time
 from typing import Any, Dict, List
 
 import pytest
 
 from lambda_adapter import LambdaAdapter
-from support.calls import REQUEST, adapter_for
-from support.fault_server import FaultServer, Request, answer, delay, untyped
-
-GOOD = answer({"success": True})
-
-
-async def until(happened: threading.Event) -> None:
-    """Waits without holding the loop."""
-    assert await asyncio.get_running_loop().run_in_executor(None, happened.wait, 10)
+from support.calls import GOOD, REQUEST, adapter_for
+from support.fault_server import FaultServer, Request, delay, untyped
+from support.gates import Gate
+from support.waiting import until, until_async
 
 
 async def cancel_all(tasks: "List[asyncio.Task[Any]]") -> None:
@@ -30,41 +24,18 @@ async def cancel_all(tasks: "List[asyncio.Task[Any]]") -> None:
 
 def settled(adapter: LambdaAdapter, records: int) -> None:
     """Wait for the records of attempts that were in flight: their threads finish after the loop."""
-    deadline = time.monotonic() + 10
-    pause = threading.Event()
-    while adapter.health.total_requests < records and time.monotonic() < deadline:
-        pause.wait(0.005)
+    until(lambda: adapter.health.total_requests >= records)
     assert adapter.health.total_requests == records
-
-
-class Gate:
-    """A server's script that holds requests until they are let go, and says when enough have arrived."""
-
-    def __init__(self, wanted: int, reaction: Any = GOOD) -> None:
-        self.arrived = threading.Event()
-        self.let_go = threading.Event()
-        self._wanted = wanted
-        self._reaction = reaction
-        self._count = 0
-        self._lock = threading.Lock()
-
-    def __call__(self, _: Request) -> Any:
-        with self._lock:
-            self._count += 1
-            if self._count == self._wanted:
-                self.arrived.set()
-        self.let_go.wait(10)
-        return self._reaction
 
 
 def test_cancelled_in_queue_and_in_flight() -> None:
     """1,000 calls on 8 places: 8 in flight, 992 in the queue."""
-    gate = Gate(wanted=8)
+    gate = Gate(held=range(1, 9))
     with FaultServer(gate) as server, adapter_for(server.endpoint_url, max_concurrency=8, read_timeout=10) as adapter:
 
         async def main() -> None:
             tasks = [asyncio.ensure_future(adapter.execute_async(REQUEST)) for _ in range(1000)]
-            await until(gate.arrived)
+            await gate.full()
             await cancel_all(tasks)
 
         asyncio.run(main(), debug=True)
@@ -77,12 +48,12 @@ def test_cancelled_in_queue_and_in_flight() -> None:
 
 
 def test_cancelled_in_flight_makes_no_second_attempt() -> None:
-    gate = Gate(wanted=20, reaction=untyped(503))
+    gate = Gate(held=range(1, 21), reactions=[untyped(503)])
     with FaultServer(gate) as server, adapter_for(server.endpoint_url, read_timeout=10, max_retries=5) as adapter:
 
         async def main() -> None:
             tasks = [asyncio.ensure_future(adapter.execute_async(REQUEST)) for _ in range(20)]
-            await until(gate.arrived)
+            await gate.full()
             await cancel_all(tasks)
             gate.let_go.set()
 
@@ -100,8 +71,7 @@ def test_cancelled_in_backoff_ends_at_once_with_its_record() -> None:
 
             async def main() -> None:
                 tasks = [asyncio.ensure_future(adapter.execute_async(REQUEST)) for _ in range(1000)]
-                while len(adapter._workers._parked) < 1000:
-                    await asyncio.sleep(0.01)
+                await until_async(lambda: len(adapter._workers._parked) == 1000, within_s=60)
                 await cancel_all(tasks)
                 # Nothing is in flight, so the records are there without waiting for any thread.
                 assert adapter.health.total_requests == 1000

@@ -1,14 +1,13 @@
 """``check()``: asks AWS whether the function could be invoked; runs nothing, counts nowhere."""
 
 import threading
-import time
 
 import pytest
 
 from lambda_adapter import CircuitBreaker, LocalLambda
 from support import fault_server as fs
 from support.calls import DOWN, FAST, FOREVER, THROTTLED, TOO_LONG, assert_refused, state
-from support.waiting import SOON_S
+from support.waiting import SOON_S, until
 
 
 def test_check_finds_a_function_without_running_it(make_adapter):
@@ -122,9 +121,7 @@ def test_a_check_that_waits_is_ended_by_close(make_adapter, serve):
     adapter, responses = make_adapter(endpoint_url=server.endpoint_url, **FOREVER), []
     thread = threading.Thread(target=lambda: responses.append(adapter.check()))
     thread.start()
-    deadline_s = time.monotonic() + SOON_S
-    while not server.requests and time.monotonic() < deadline_s:
-        threading.Event().wait(0.001)
+    until(lambda: server.requests)
     adapter.close()
     thread.join(SOON_S)
     assert [response.error_code for response in responses] == ["throttled"]

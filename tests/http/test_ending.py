@@ -13,7 +13,9 @@ from typing import Any, Dict, List
 import pytest
 
 from support.calls import REQUEST, adapter_for
+from support.commands import wait_until
 from support.fault_server import FaultServer, answer, hang, untyped
+from support.waiting import until
 
 HEAD = """
 import asyncio, signal, sys, threading
@@ -80,12 +82,8 @@ def start(program: str, endpoint_url: str, *options: str, **environment: str) ->
 
 def wait_for_request(server: FaultServer, program: "subprocess.Popen[str]") -> None:
     """Until the call has sent its request; a little more, so that a backoff has begun."""
-    pause, deadline = threading.Event(), time.monotonic() + 30
-    while not server.requests:
-        assert program.poll() is None, program.communicate()[1]
-        assert time.monotonic() < deadline
-        pause.wait(0.01)
-    pause.wait(0.3)
+    wait_until(lambda: server.requests, program)
+    threading.Event().wait(0.3)
 
 
 @pytest.mark.slow
@@ -131,10 +129,8 @@ def test_close_from_another_thread_wakes_a_backoff(how: str) -> None:
 
         caller = threading.Thread(target=call)
         caller.start()
-        pause = threading.Event()
-        while not server.requests:
-            pause.wait(0.01)
-        pause.wait(0.2)
+        until(lambda: server.requests)
+        threading.Event().wait(0.2)
         began = time.monotonic()
         adapter.close()
         caller.join(10)

@@ -4,7 +4,6 @@ import gc
 import itertools
 import json
 import threading
-import time
 import types
 import weakref
 from collections import deque
@@ -13,15 +12,9 @@ import pytest
 
 from lambda_adapter import LocalLambda
 from support import fault_server as fs
+from support.calls import FOREVER, GOOD, THROTTLED, TOO_LONG
 from support.clients import Client
-
-SOON_S = 10
-#: Waits that no test sits out.
-FOREVER = {"initial_retry_delay": 3_000, "max_retry_delay": 3_000, "jitter": 0.0}
-#: A wait that does not fit in, and that a test can sit out if it is begun nevertheless.
-TOO_LONG = {"total_timeout": 1, "initial_retry_delay": 1.5, "max_retry_delay": 1.5, "jitter": 0.0}
-GOOD = fs.answer({"success": True})
-THROTTLED = fs.aws_error("TooManyRequestsException", 429)
+from support.waiting import SOON_S, until
 
 
 class Function:
@@ -85,13 +78,6 @@ def requests(make_request):
             return itertools.islice(self, count)
 
     return Requests()
-
-
-def until(condition):
-    deadline_s = time.monotonic() + SOON_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        threading.Event().wait(0.001)
 
 
 # -- Pairs ----------------------------------------------------------------------------------------
@@ -422,8 +408,7 @@ def test_what_has_finished_comes_before_another_request_is_read(make_adapter, ma
             yield make_request(session_id=str(number))
             assert answered.wait(SOON_S)
             answered.clear()
-            while not adapter._workers._idle:
-                threading.Event().wait(0.001)
+            until(lambda: adapter._workers._idle)
 
     for request, _ in adapter.execute_many(slow()):
         order.append(f"got {request.session_id}")

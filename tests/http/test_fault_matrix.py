@@ -6,8 +6,6 @@ retried only for an idempotent function.
 """
 
 import contextlib
-import threading
-import time
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import attrs
@@ -28,6 +26,7 @@ from support.fault_server import (
     tls_contexts,
 )
 from support.faults import FAULTS, NETWORK, RESET_5XX, Fault
+from support.waiting import until
 
 GOOD = {"success": True, "message": "fine"}
 
@@ -123,9 +122,7 @@ def test_a_connection_that_was_closed_while_idle_is_no_failure() -> None:
         server.endpoint_url, **settings
     ) as adapter:
         assert call_sync(adapter).success
-        pause, deadline = threading.Event(), time.monotonic() + 10
-        while server._open and time.monotonic() < deadline:
-            pause.wait(0.005)
+        until(lambda: not server._open)
         assert call_sync(adapter).success
         assert (server.connections, len(server.requests)) == (2, 2)
 

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter
 from lambda_adapter._call.attempts import MAX_ANSWER_BYTES
-from support.calls import adapter_for, call_async, call_sync
+from support.calls import REQUEST, adapter_for, call_async, call_sync
 
 ERROR_CODES = {"function_error", "function_failed", "invalid_response"}
 
@@ -52,9 +52,6 @@ class StubClient:
 
 def adapter_with(client: Any, **given_settings: Any) -> LambdaAdapter:
     return LambdaAdapter("function", "us-east-1", "module", client=client, **given_settings)
-
-
-REQUEST = ExecuteRequest("weather", ["Oslo"], "u", "e", "c", "session", "discord")
 
 
 def check_typed(response: ExecuteResponse) -> None:

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from lambda_adapter._rules.validation import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
 from lambda_adapter.local import LambdaContext, LocalLambda
+from support.waiting import until
 
 WAIT_S = 10.0  # a bound for what should take milliseconds
 LATEST_ARN = "arn:aws:lambda:us-east-1:123456789012:function:echo"
@@ -44,7 +45,7 @@ def describe(event: Any, context: Any) -> Any:
     return seen
 
 
-class Gate:
+class HeldHandler:
     """A handler that waits until it is let go."""
 
     def __init__(self) -> None:
@@ -60,8 +61,8 @@ class Gate:
 
 
 @pytest.fixture
-def gate() -> Iterator[Gate]:
-    gate = Gate()
+def gate() -> Iterator[HeldHandler]:
+    gate = HeldHandler()
     yield gate
     gate.open.set()
 
@@ -170,7 +171,7 @@ class TestInvocationTypes:
         assert response["ResponseMetadata"]["RequestId"]
 
     def test_an_event_is_answered_while_its_handler_still_runs(
-        self, gate: Gate, connect: Callable[[LocalLambda], Any]
+        self, gate: HeldHandler, connect: Callable[[LocalLambda], Any]
     ) -> None:
         with LocalLambda({"gate": gate}) as local:
             response = connect(local).invoke(FunctionName="gate", InvocationType="Event", Payload=b"{}")
@@ -179,7 +180,7 @@ class TestInvocationTypes:
             gate.open.set()
             assert gate.left.wait(WAIT_S)
 
-    def test_a_dry_run_runs_nothing(self, gate: Gate, connect: Callable[[LocalLambda], Any]) -> None:
+    def test_a_dry_run_runs_nothing(self, gate: HeldHandler, connect: Callable[[LocalLambda], Any]) -> None:
         with LocalLambda({"gate": gate}, concurrency_limit=0) as local:
             response = connect(local).invoke(FunctionName="gate", InvocationType="DryRun")
             assert (response["StatusCode"], response["Payload"].read()) == (204, b"")
@@ -465,7 +466,7 @@ class TestHandlerFailures:
         with LocalLambda({"fail": fail}) as local:
             assert function_error(post(local, "fail"))["errorType"] == "Function.ResponseSizeTooLarge"
 
-    def test_a_handler_past_its_timeout_is_answered_for(self, gate: Gate) -> None:
+    def test_a_handler_past_its_timeout_is_answered_for(self, gate: HeldHandler) -> None:
         with LocalLambda({"gate": gate}, timeout=0.05) as local:
             error = function_error(post(local, "gate"))
             assert error["errorType"] == "Sandbox.Timedout"
@@ -501,7 +502,7 @@ def nested(depth: int) -> List[Any]:
 
 class TestConcurrency:
     def test_one_more_than_the_limit_is_throttled_as_boto3_models_it(
-        self, gate: Gate, connect: Callable[[LocalLambda], Any]
+        self, gate: HeldHandler, connect: Callable[[LocalLambda], Any]
     ) -> None:
         with LocalLambda({"gate": gate, "echo": echo}, concurrency_limit=1, retry_after=7) as local:
             client = connect(local)
@@ -522,7 +523,7 @@ class TestConcurrency:
             statuses = [post(local, name)[0] for name in ["echo", "fail"] * 50]
         assert statuses == [200] * 100
 
-    def test_a_handler_past_its_timeout_gives_up_its_place(self, gate: Gate) -> None:
+    def test_a_handler_past_its_timeout_gives_up_its_place(self, gate: HeldHandler) -> None:
         with LocalLambda({"gate": gate, "echo": echo}, timeout=0.05, concurrency_limit=1) as local:
             function_error(post(local, "gate"))
             assert not gate.left.is_set()
@@ -532,7 +533,7 @@ class TestConcurrency:
         with LocalLambda({"echo": echo}, concurrency_limit=0) as local:
             assert error_of(post(local)) == (429, "TooManyRequestsException")
 
-    def test_no_burst_gets_more_places_than_there_are(self, gate: Gate) -> None:
+    def test_no_burst_gets_more_places_than_there_are(self, gate: HeldHandler) -> None:
         replies: List[Reply] = []
         with LocalLambda({"gate": gate}, concurrency_limit=5, timeout=WAIT_S) as local:
             threads = [threading.Thread(target=lambda: replies.append(post(local, "gate"))) for _ in range(40)]
@@ -540,14 +541,14 @@ class TestConcurrency:
                 thread.start()
             for _ in range(5):
                 assert gate.entered.acquire(timeout=WAIT_S)
-            assert eventually(lambda: len(replies) == 35)
+            until(lambda: len(replies) == 35)
             gate.open.set()
             for thread in threads:
                 thread.join(WAIT_S)
             assert sorted(status for status, _, _ in replies) == [200] * 5 + [429] * 35
             assert len(local.calls) == 5
 
-    def test_200_connections_are_served_at_once(self, gate: Gate) -> None:
+    def test_200_connections_are_served_at_once(self, gate: HeldHandler) -> None:
         replies: List[Reply] = []
         with LocalLambda({"gate": gate}, timeout=WAIT_S) as local:
             threads = [threading.Thread(target=lambda: replies.append(post(local, "gate"))) for _ in range(200)]
@@ -568,17 +569,6 @@ class TestConcurrency:
         for connection in connections:
             connection.close()
         assert took_s < 5.0
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether `condition` comes true in time."""
-    tick = threading.Event()
-    deadline_s = time.monotonic() + WAIT_S
-    while not condition():
-        if time.monotonic() > deadline_s:
-            return False
-        tick.wait(0.005)
-    return True
 
 
 class TestContext:
@@ -685,7 +675,7 @@ class TestLogTail:
             log = base64.b64decode(post(local, "fail", X_Amz_Log_Type="Tail")[1]["x-amz-log-result"])
         assert b"[ERROR] LookupError: no such city\nTraceback (most recent call last):\n" in log
 
-    def test_a_timeout_still_has_a_report(self, gate: Gate) -> None:
+    def test_a_timeout_still_has_a_report(self, gate: HeldHandler) -> None:
         with LocalLambda({"gate": gate}, timeout=0.05) as local:
             log = base64.b64decode(post(local, "gate", X_Amz_Log_Type="Tail")[1]["x-amz-log-result"]).decode()
         duration = re.search(r"Billed Duration: (\d+) ms", log)
@@ -910,7 +900,7 @@ class TestLifecycle:
             post(local)
         assert connection_threads() - before < 25
 
-    def test_close_waits_for_no_handler(self, gate: Gate) -> None:
+    def test_close_waits_for_no_handler(self, gate: HeldHandler) -> None:
         local = LocalLambda({"gate": gate}, timeout=900).start()
         failures: List[BaseException] = []
 

@@ -2,13 +2,12 @@
 
 import asyncio
 import threading
-import time
 
 import pytest
 
 from support.calls import FOREVER, GOOD, THROTTLED, assert_refused, start
 from support.gates import Gate
-from support.waiting import SOON_S, in_thread, soon
+from support.waiting import SOON_S, in_thread, soon, until_async
 
 
 def overloaded(response):
@@ -111,9 +110,7 @@ def test_a_call_in_backoff_holds_no_place(make_adapter, make_request, serve):
 
     async def run():
         parked = [start(adapter, make_request()) for _ in range(3)]
-        until_s = time.monotonic() + SOON_S
-        while len(adapter._workers._parked) < 3 and time.monotonic() < until_s:
-            await asyncio.sleep(0.001)
+        await until_async(lambda: len(adapter._workers._parked) == 3)
         response = await soon(adapter.execute_async(make_request()))
         assert not any(task.done() for task in parked)
         adapter.close()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 
 import pytest
 from opentelemetry import trace
@@ -13,11 +12,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from lambda_adapter import LocalLambda
-from support.fault_server import FaultServer, answer, aws_error, function_error
+from support.calls import GOOD, THROTTLED
+from support.fault_server import FaultServer, aws_error, function_error
+from support.waiting import until_async
 
 LONG_S = 30.0
-BUSY = aws_error("TooManyRequestsException", 429)
-DONE = answer({"success": True})
 
 
 class Tracing:
@@ -69,7 +68,7 @@ def parent_id(span):
 
 @ways
 def test_a_call_that_is_throttled_twice_has_three_spans_below_its_callers(call, tracing, make_adapter, make_request):
-    with FaultServer([BUSY, BUSY, DONE]) as server:
+    with FaultServer([THROTTLED, THROTTLED, GOOD]) as server:
         adapter = make_adapter(endpoint_url=server.endpoint_url, initial_retry_delay=0.002)
         with tracing.span("!weather") as caller:
             response = call(adapter, make_request())
@@ -85,7 +84,7 @@ def test_a_call_that_is_throttled_twice_has_three_spans_below_its_callers(call, 
 
 @ways
 def test_without_a_span_around_the_call_each_attempt_begins_a_trace(call, tracing, make_adapter, make_request):
-    with FaultServer([BUSY, BUSY, DONE]) as server:
+    with FaultServer([THROTTLED, THROTTLED, GOOD]) as server:
         call(make_adapter(endpoint_url=server.endpoint_url, initial_retry_delay=0.002), make_request())
     spans = tracing.attempts()
     assert [span.parent for span in spans] == [None] * 3
@@ -101,7 +100,7 @@ def test_callers_at_once_keep_their_traces_apart_though_they_share_threads(traci
         _, trace_id, _, _ = event["headers"]["traceparent"].split("-")
         attempts = seen[event["request_id"]]
         attempts.append(int(trace_id, 16))
-        return BUSY if len(attempts) < 3 else DONE
+        return THROTTLED if len(attempts) < 3 else GOOD
 
     async def one(adapter, session):
         with tracing.span(session) as span:
@@ -123,13 +122,6 @@ def test_callers_at_once_keep_their_traces_apart_though_they_share_threads(traci
     )
 
 
-async def until(happened):
-    deadline = time.monotonic() + LONG_S
-    while not happened():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.002)
-
-
 @pytest.fixture
 def let_go():
     """Ends what hangs."""
@@ -144,13 +136,13 @@ def test_a_call_cancelled_in_flight_has_one_span_and_leaves_its_thread_without_o
     def hang_once(request):
         if request.number == 1:
             let_go.wait(LONG_S)
-            return BUSY
-        return DONE
+            return THROTTLED
+        return GOOD
 
     async def main(adapter, server):
         with tracing.span("cancelled") as caller:
             call = asyncio.ensure_future(adapter.execute_async(make_request()))
-        await until(lambda: server.requests)
+        await until_async(lambda: server.requests)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -172,16 +164,16 @@ def test_a_call_cancelled_between_attempts_has_no_further_span(tracing, make_ada
     async def main(adapter):
         with tracing.span("cancelled") as caller:
             call = asyncio.ensure_future(adapter.execute_async(make_request()))
-        await until(tracing.attempts)
+        await until_async(tracing.attempts)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await until(lambda: adapter.health.total_requests == 1)
+        await until_async(lambda: adapter.health.total_requests == 1)
         with tracing.span("following") as following:
             assert (await adapter.execute_async(make_request())).success
         return [span.get_span_context().span_id for span in (caller, following)]
 
-    with FaultServer([BUSY, DONE]) as server:
+    with FaultServer([THROTTLED, GOOD]) as server:
         adapter = make_adapter(
             endpoint_url=server.endpoint_url, max_concurrency=1, initial_retry_delay=LONG_S, jitter=0.0
         )
@@ -190,7 +182,7 @@ def test_a_call_cancelled_between_attempts_has_no_further_span(tracing, make_ada
 
 
 def test_an_adapter_made_before_is_traced_from_instrument_to_uninstrument(request, make_adapter, make_request):
-    with FaultServer(DONE) as server:
+    with FaultServer(GOOD) as server:
         adapter = make_adapter(endpoint_url=server.endpoint_url)
         adapter.execute(make_request())
         tracing = request.getfixturevalue("tracing")
@@ -205,7 +197,7 @@ def test_an_adapter_made_before_is_traced_from_instrument_to_uninstrument(reques
 
 
 def test_each_attempt_tells_the_function_and_aws_of_its_span(tracing, make_adapter, make_request):
-    with FaultServer([BUSY, DONE]) as server:
+    with FaultServer([THROTTLED, GOOD]) as server:
         make_adapter(endpoint_url=server.endpoint_url, initial_retry_delay=0.002).execute(make_request())
         first, second = server.requests
     for request, span in zip((first, second), tracing.attempts()):

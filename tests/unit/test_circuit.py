@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from lambda_adapter import CircuitBreaker
 from lambda_adapter.circuit import Circuit, effect_of
+from support.clocks import Clock
 
 THRESHOLD, RESET_S = 3, 10.0
 TRIPPING = [
@@ -33,17 +34,9 @@ def failure(error_code):
     return effect_of(error_code)
 
 
-class Clock:
-    def __init__(self):
-        self.now_s = 1_000.0
-
-    def __call__(self):
-        return self.now_s
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(1_000.0)
 
 
 @pytest.fixture
@@ -220,7 +213,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.clock = Clock()
+        self.clock = Clock(1_000.0)
         self.circuit = Circuit(CircuitBreaker(2, RESET_S, clock=self.clock))
         self.old = []
         self.probes = []

@@ -10,11 +10,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 from lambda_adapter._call.workers import Workers, drive
-
-#: How long a test waits for what must happen at once.
-SOON_S = 10
-#: A wait that no test sits out.
-FOREVER_S = 3_000
+from support.waiting import FOREVER_S, SOON_S
 
 
 @pytest.fixture
@@ -30,7 +26,7 @@ def make_workers():
         workers.close()
 
 
-class Gate:
+class HeldStep:
     """A step that says when it has begun, and ends when it is told to."""
 
     def __init__(self):
@@ -137,7 +133,7 @@ def test_calls_begin_in_the_order_in_which_they_came(make_workers):
         return number
         yield
 
-    with Gate() as gate:
+    with HeldStep() as gate:
         workers.submit(gate.steps)
         assert gate.begun.wait(SOON_S)
         futures = [workers.submit(steps, number) for number in range(50)]
@@ -250,7 +246,7 @@ def test_a_call_that_has_waited_goes_before_one_that_has_not_begun(make_workers)
 
     waited = workers.submit(steps, "waited", 1_000.0)
     assert parked.wait(SOON_S)
-    with Gate() as gate:
+    with HeldStep() as gate:
         workers.submit(gate.steps)
         assert gate.begun.wait(SOON_S)
         new = workers.submit(steps, "new")
@@ -311,7 +307,7 @@ def test_a_call_that_is_cancelled_before_it_began_never_begins(make_workers):
         return
         yield
 
-    with Gate() as gate:
+    with HeldStep() as gate:
         first = workers.submit(gate.steps)
         assert gate.begun.wait(SOON_S)
         future = workers.submit(steps)
@@ -335,7 +331,7 @@ def test_a_call_that_is_cancelled_in_a_wait_ends_at_once_in_the_cancelling_threa
 
 def test_a_call_that_is_cancelled_within_a_step_ends_after_it(make_workers):
     workers = make_workers(1)
-    with Gate() as gate:
+    with HeldStep() as gate:
         future = workers.submit(gate.steps, None, FOREVER_S)
         assert gate.begun.wait(SOON_S)
         assert future.cancel() is False
@@ -392,7 +388,7 @@ def test_close_runs_what_has_not_begun_in_the_closing_thread(make_workers):
         return workers.closed, threading.current_thread()
         yield
 
-    with Gate() as gate:
+    with HeldStep() as gate:
         workers.submit(gate.steps)
         assert gate.begun.wait(SOON_S)
         future = workers.submit(steps)
@@ -402,7 +398,7 @@ def test_close_runs_what_has_not_begun_in_the_closing_thread(make_workers):
 
 def test_close_lets_the_step_in_flight_finish(make_workers):
     workers = make_workers(1)
-    with Gate() as gate:
+    with HeldStep() as gate:
         last = workers.submit(gate.steps, "result")
         assert gate.begun.wait(SOON_S)
         workers.close()
@@ -412,7 +408,7 @@ def test_close_lets_the_step_in_flight_finish(make_workers):
 
 def test_a_step_in_flight_at_the_close_waits_no_more_after_it(make_workers):
     workers = make_workers(1)
-    with Gate() as gate:
+    with HeldStep() as gate:
         future = workers.submit(gate.steps, None, FOREVER_S)
         assert gate.begun.wait(SOON_S)
         workers.close()
