@@ -23,6 +23,7 @@ from lambda_adapter.cli.output import print_json, to_json
 from lambda_adapter.cli.parser import parse
 from support.commands import on_terminal, start, wait_until
 from support.fault_server import FaultServer, answer, aws_error, hang, untyped
+from support.parameters import PARAMETERS
 from support.paths import PACKAGES
 
 KEY_ID, SECRET, TOKEN = "AKIAHUSHHUSH", "hush-secret-key", "hush-session-token"
@@ -185,31 +186,7 @@ def test_every_parameter_of_the_adapter_is_an_option_or_left_out_on_purpose():
     assert len(settings()) + len(NOT_OPTIONS) == len(parameters)
 
 
-GIVEN = {
-    "region": "eu-west-1",
-    "module_name": "dice",
-    "function_prefix": "waddlebot-",
-    "invocation_type": "RequestResponse",
-    "max_retries": 7,
-    "initial_retry_delay": 0.25,
-    "max_retry_delay": 2.5,
-    "connect_timeout": 1.5,
-    "read_timeout": 900.0,
-    "module_version": "2.0",
-    "required_scopes": ["a", "b"],
-    "endpoint_url": "http://127.0.0.1:9",
-    "qualifier": "live",
-    "idempotent": False,
-    "jitter": 0.5,
-    "total_timeout": 60.0,
-    "max_concurrency": 3,
-    "max_pending": 4,
-    "enforce_scopes": False,
-    "isolate_communities": True,
-    "send_client_context": True,
-    "log_tail": True,
-    "unhealthy_threshold": 9,
-}
+GIVEN = {parameter.name: parameter.option for parameter in PARAMETERS if parameter.option is not None}
 
 
 def as_options(given):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import inspect
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutErr
 from lambda_adapter import ExecuteResponse, Health, LambdaAdapter
 from support.clients import Client
 from support.fault_server import FaultServer, answer
+from support.parameters import PARAMETERS
 from support.waiting import FOREVER_S, SOON_S
 
 #: Whatever the user typed or the deployment holds, which no log line and no error may show.
@@ -31,55 +33,25 @@ THROTTLED = ClientError(
 
 # -- Attributes -----------------------------------------------------------------------------------
 
-DEFAULTS = {
-    "function_prefix": None,
-    "invocation_type": "RequestResponse",
-    "max_retries": 3,
-    "initial_retry_delay": 0.5,
-    "max_retry_delay": 30.0,
-    "connect_timeout": 10.0,
-    "read_timeout": 30.0,
-    "aws_access_key_id": None,
-    "aws_secret_access_key": None,
-    "module_version": "1.0.0",
-    "required_scopes": [],
-}
-EXTRAS = {
-    "aws_session_token": None,
-    "endpoint_url": None,
-    "client": None,
-    "qualifier": None,
-    "idempotent": True,
-    "jitter": 1.0,
-    "total_timeout": None,
-    "max_concurrency": 64,
-    "max_pending": None,
-    "enforce_scopes": True,
-    "isolate_communities": False,
-    "send_client_context": False,
-    "log_tail": False,
-    "unhealthy_threshold": 3,
-    "circuit_breaker": None,
-    "on_attempt": None,
-}
-
 
 def test_three_arguments_are_enough_and_the_rest_has_the_documented_defaults():
     with LambdaAdapter("function", "us-east-1", "module") as adapter:
         assert (adapter.function_identifier, adapter.region, adapter.module_name) == ("function", "us-east-1", "module")
-        for name, value in {**DEFAULTS, **EXTRAS}.items():
-            assert getattr(adapter, name) == value, name
+        for parameter in PARAMETERS[3:]:
+            expected = [] if parameter.name == "required_scopes" else parameter.default
+            assert getattr(adapter, parameter.name) == expected, parameter.name
 
 
 def test_the_documented_parameters_come_in_the_documented_order():
-    names = [field.name for field in attrs.fields(LambdaAdapter) if field.init and not field.kw_only]
-    assert names == ["function_identifier", "region", "module_name", *DEFAULTS]
-    assert [field.name for field in attrs.fields(LambdaAdapter) if field.init and field.kw_only] == list(EXTRAS)
+    actual = inspect.signature(LambdaAdapter).parameters.values()
+    assert [(given.name, given.default) for given in actual] == [(row.name, row.default) for row in PARAMETERS]
+    keyword_only = [given.name for given in actual if given.kind is inspect.Parameter.KEYWORD_ONLY]
+    assert keyword_only == [row.name for row in PARAMETERS if row.keyword_only]
 
 
 def test_every_parameter_is_readable_and_fixed(make_adapter):
     adapter = make_adapter(client=Client())
-    for name in ("function_identifier", "region", "module_name", "function_name", *DEFAULTS, *EXTRAS):
+    for name in ("function_name", *(parameter.name for parameter in PARAMETERS)):
         before = getattr(adapter, name)
         with pytest.raises(AttributeError):
             setattr(adapter, name, "changed")
