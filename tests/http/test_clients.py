@@ -10,10 +10,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from lambda_adapter import LambdaAdapter
+from lambda_adapter import LambdaAdapter, LocalLambda
 from lambda_adapter._aws import clients
 from lambda_adapter._aws.clients import ClientLease, ClientSettings
 from support.fault_server import FaultServer, answer
+from support.turnstiles import is_free
 
 SETTINGS = ClientSettings(
     region="eu-west-3",
@@ -340,3 +341,28 @@ def test_a_proxy_of_the_environment_is_not_asked_for_loopback(lease, monkeypatch
     with FaultServer(answer({"success": True})) as server:
         client = lease(endpoint_url=server.endpoint_url).get().client
         assert client.invoke(FunctionName="function", Payload=b"{}")["StatusCode"] == 200
+
+
+@pytest.mark.parametrize("send", ["execute", "threads"])
+def test_calls_are_in_flight_together(make_adapter, make_request, send):
+    meeting = threading.Barrier(8)
+
+    def meet(event, context):
+        meeting.wait(10)
+        return {"success": True}
+
+    with LocalLambda({"function": meet}) as local:
+        adapter = make_adapter(endpoint_url=local.endpoint_url)
+        if send == "threads":
+            responses = [response for _, response in adapter.execute_many(make_request() for _ in range(8))]
+        else:
+            responses = []
+            threads = [
+                threading.Thread(target=lambda: responses.append(adapter.execute(make_request()))) for _ in range(8)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    assert [response.success for response in responses] == [True] * 8
+    assert is_free(clients._registry._turnstile)

@@ -514,3 +514,18 @@ def test_a_long_id_is_cut(server: FaultServer) -> None:
         adapter.execute(attrs.evolve(COMMAND, session_id="x" * 1_000_000))
     lines.check(at_least=3)
     assert all(len(line) < 1_000 for line in lines.stream.getvalue().splitlines())
+
+
+def test_no_log_line_shows_a_credential_or_the_endpoint(make_adapter, make_request, caplog):
+    caplog.set_level(logging.DEBUG, "lambda_adapter")
+    with FaultServer(answer({"success": True})) as server:
+        adapter = make_adapter(
+            endpoint_url=server.endpoint_url,
+            aws_access_key_id=f"AKIA{SECRET}",
+            aws_secret_access_key=SECRET,
+            aws_session_token=SECRET,
+        )
+        assert adapter.execute(make_request()).success
+    text = "\n".join(caplog.messages)
+    assert SECRET not in text
+    assert "127.0.0.1" not in text

@@ -1,7 +1,15 @@
-"""What stands for a boto3 client."""
+"""What stands for a boto3 client, and what botocore raises."""
 
 import io
 import json
+
+from botocore.exceptions import ClientError
+
+
+def client_error(code, status, headers=None, message="m", request_id="0f4e0d1c-ab12", **fields):
+    """An error of AWS's, as botocore raises it."""
+    metadata = {"RequestId": request_id, "HTTPStatusCode": status, "HTTPHeaders": headers or {}}
+    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata, **fields}, "Invoke")
 
 
 class Client:

@@ -6,7 +6,6 @@ import boto3
 import pytest
 import urllib3.exceptions
 from botocore import exceptions
-from botocore.exceptions import ClientError
 from botocore.retries.standard import ThrottledRetryableChecker
 
 from lambda_adapter._aws.failures import (
@@ -16,6 +15,7 @@ from lambda_adapter._aws.failures import (
     from_exception,
     from_lost_answer,
 )
+from support import clients
 
 SECRET = "https://user:hunter2@host.example/?token=hunter2"
 
@@ -107,9 +107,7 @@ TYPED = [
 
 
 def client_error(code, status, headers=None, request_id="c6af9ac6-7b61-11e6-9a41-93e8deadbeef", **fields):
-    metadata = {"RequestId": request_id, "HTTPStatusCode": status, "HTTPHeaders": headers or {}}
-    error = {"Code": code, "Message": f"the token {SECRET} is not good"}
-    return ClientError({"Error": error, "ResponseMetadata": metadata, **fields}, "Invoke")
+    return clients.client_error(code, status, headers, f"the token {SECRET} is not good", request_id, **fields)
 
 
 @pytest.mark.parametrize(("code", "status", "error_code", "transient"), TYPED)

@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError, ResponseStreamingError
+from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError, ResponseStreamingError
 
 from lambda_adapter._aws.failures import Failure
 from lambda_adapter._call.attempts import MAX_ANSWER_BYTES, Invoker
@@ -14,6 +14,7 @@ from lambda_adapter._call.reporter import AttemptReporter
 from lambda_adapter._call.workers import drive
 from lambda_adapter._wire.arguments import InvokeArguments
 from lambda_adapter._wire.payload import EncodedRequest
+from support.clients import client_error
 
 PAYLOAD = json.dumps({"trigger": {"context_text": None, "event_data": None}}).encode()
 CALL = EncodedRequest(PAYLOAD, request_id="request", scopes=(), session_id="request", community_id="community")
@@ -49,15 +50,10 @@ def answered(obj=None, *, status=200, length=True, error=None, body=None, header
     return {"StatusCode": status, "ResponseMetadata": metadata, "Payload": Body(data, error), **fields}
 
 
-def aws_error(code, status, headers=None):
-    metadata = {"RequestId": "0f4e0d1c-ab12", "HTTPStatusCode": status, "HTTPHeaders": headers or {}}
-    return ClientError({"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": metadata}, "Invoke")
+THROTTLED = client_error("TooManyRequestsException", 429)
 
 
-THROTTLED = aws_error("TooManyRequestsException", 429)
-
-
-class Client:
+class LeasedClient:
     """Stands for a boto3 client and for the shared object around it; the last reaction is repeated."""
 
     def __init__(self, *reactions):
@@ -100,7 +96,7 @@ def run(client, go_on=lambda delay_s: True, deadline=None, **settings):
 
 
 def test_a_success_is_one_attempt_without_a_delay():
-    client = Client(answered({"success": True, "message": "hi"}, ExecutedVersion="7"))
+    client = LeasedClient(answered({"success": True, "message": "hi"}, ExecutedVersion="7"))
     result, delays = run(client)
     assert (result.attempts, len(client.calls), delays) == (1, 1, [])
     outcome = result.outcome
@@ -120,7 +116,7 @@ def test_a_success_is_one_attempt_without_a_delay():
 
 @pytest.mark.parametrize("max_retries", range(6))
 def test_attempts_are_one_and_the_retries(max_retries):
-    client = Client(THROTTLED)
+    client = LeasedClient(THROTTLED)
     result, delays = run(client, max_retries=max_retries)
     assert len(client.calls) == result.attempts == 1 + max_retries
     assert delays == [0.5, 1, 2, 4, 8][:max_retries]
@@ -128,14 +124,14 @@ def test_attempts_are_one_and_the_retries(max_retries):
 
 
 def test_the_same_arguments_go_out_in_every_attempt():
-    client = Client(THROTTLED)
+    client = LeasedClient(THROTTLED)
     run(client)
     expected = {"FunctionName": "function", "Payload": PAYLOAD}
     assert client.calls == [expected] * 4
 
 
 def test_a_retry_that_succeeds_ends_the_call():
-    client = Client(THROTTLED, NOT_SENT, answered())
+    client = LeasedClient(THROTTLED, NOT_SENT, answered())
     result, delays = run(client)
     assert (result.attempts, result.outcome.failure, delays) == (3, None, [0.5, 1.0])
 
@@ -148,22 +144,22 @@ def test_a_retry_that_succeeds_ends_the_call():
         pytest.param(THROTTLED, False, 4, id="throttled"),
         pytest.param(MAYBE_RUN, True, 4, id="maybe run, idempotent"),
         pytest.param(MAYBE_RUN, False, 1, id="maybe run"),
-        pytest.param(aws_error("503", 503), True, 4, id="gateway, idempotent"),
-        pytest.param(aws_error("503", 503), False, 1, id="gateway"),
-        pytest.param(aws_error("ServiceException", 500), False, 4, id="AWS says it did not run"),
-        pytest.param(aws_error("ResourceNotFoundException", 404), True, 1, id="permanent"),
+        pytest.param(client_error("503", 503), True, 4, id="gateway, idempotent"),
+        pytest.param(client_error("503", 503), False, 1, id="gateway"),
+        pytest.param(client_error("ServiceException", 500), False, 4, id="AWS says it did not run"),
+        pytest.param(client_error("ResourceNotFoundException", 404), True, 1, id="permanent"),
         pytest.param(ValueError("?"), True, 1, id="unexplained"),
         pytest.param(StopIteration(), True, 1, id="StopIteration"),
     ],
 )
 def test_only_what_can_help_and_cannot_harm_is_retried(reaction, idempotent, attempts):
-    client = Client(reaction)
+    client = LeasedClient(reaction)
     result, _ = run(client, idempotent=idempotent)
     assert len(client.calls) == result.attempts == attempts
 
 
 def test_a_call_that_may_have_run_is_final_even_after_harmless_failures():
-    client = Client(NOT_SENT, THROTTLED, MAYBE_RUN)
+    client = LeasedClient(NOT_SENT, THROTTLED, MAYBE_RUN)
     result, _ = run(client, idempotent=False)
     assert (result.attempts, result.outcome.failure.error_code) == (3, "timeout")
 
@@ -172,19 +168,19 @@ def test_a_call_that_may_have_run_is_final_even_after_harmless_failures():
     ("value", "delay_s"), [("7", 7.0), ("0", 0.5), ("100", 30.0), ("-1", 0.5), ("banana", 0.5), ("9" * 400, 30.0)]
 )
 def test_retry_after_raises_the_delay_up_to_the_maximum(value, delay_s):
-    error = aws_error("TooManyRequestsException", 429, {"retry-after": value})
-    _, delays = run(Client(error, answered()))
+    error = client_error("TooManyRequestsException", 429, {"retry-after": value})
+    _, delays = run(LeasedClient(error, answered()))
     assert delays == [delay_s]
 
 
 def test_retry_after_holds_for_one_delay_only():
-    error = aws_error("TooManyRequestsException", 429, {"retry-after": "7"})
-    _, delays = run(Client(error, THROTTLED, answered()))
+    error = client_error("TooManyRequestsException", 429, {"retry-after": "7"})
+    _, delays = run(LeasedClient(error, THROTTLED, answered()))
     assert delays == [7.0, 1.0]
 
 
 def test_a_call_that_is_ended_in_a_wait_makes_no_further_attempt():
-    client = Client(THROTTLED)
+    client = LeasedClient(THROTTLED)
     result, delays = run(client, go_on=lambda delay_s: delay_s < 1)
     assert (len(client.calls), result.attempts, delays) == (2, 2, [0.5, 1.0])
     assert result.outcome.failure.error_code == "throttled"
@@ -193,12 +189,12 @@ def test_a_call_that_is_ended_in_a_wait_makes_no_further_attempt():
 
 def test_the_duration_is_from_the_first_attempt_to_the_outcome():
     times = iter([100.0, 101.0, 103.0, 107.0, 107.5])
-    result, _ = run(Client(THROTTLED, answered()), clock=lambda: next(times))
+    result, _ = run(LeasedClient(THROTTLED, answered()), clock=lambda: next(times))
     assert result.duration_s == 7.5
 
 
 def test_a_client_is_asked_for_before_each_attempt():
-    clients = iter([Client(THROTTLED), Client(NOT_SENT), Client(answered())])
+    clients = iter([LeasedClient(THROTTLED), LeasedClient(NOT_SENT), LeasedClient(answered())])
     result, _ = run(lambda: next(clients))
     assert (result.attempts, result.outcome.failure) == (3, None)
 
@@ -215,7 +211,7 @@ def test_a_client_that_cannot_be_made_is_a_failure():
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_passes_through(error):
     with pytest.raises(error):
-        run(Client(error()))
+        run(LeasedClient(error()))
 
 
 # -- Answers --------------------------------------------------------------------------------------
@@ -237,13 +233,13 @@ def test_an_interrupt_passes_through(error):
 def test_an_answer_is_read_to_its_end(invocation_type, response, length):
     """An unread one costs a connection."""
     given = answered(**response, length=length)
-    run(Client(given), invocation_type=invocation_type)
+    run(LeasedClient(given), invocation_type=invocation_type)
     assert given["Payload"].exhausted
 
 
 def test_an_answer_without_length_is_read_until_nothing_comes():
     given = answered(body=b'{"success": true}', length=False)
-    run(Client(given))
+    run(LeasedClient(given))
     assert len(given["Payload"].sizes) == 2  # the second read says that there is no more
 
 
@@ -251,7 +247,7 @@ def test_an_answer_without_length_is_read_until_nothing_comes():
 def test_an_answer_larger_than_any_functions_is_given_up(length):
     headers = {} if length is None else {"content-length": length}
     given = answered(body=b"x" * (MAX_ANSWER_BYTES + 100_000), length=False, headers=headers)
-    result, _ = run(Client(given))
+    result, _ = run(LeasedClient(given))
     assert (result.attempts, result.outcome.failure.error_code, result.outcome.executed) == (
         1,
         "invalid_response",
@@ -265,7 +261,7 @@ def test_an_answer_larger_than_any_functions_is_given_up(length):
 @pytest.mark.parametrize("length", [True, False], ids=["with length", "without length"])
 def test_the_largest_answer_is_read(length):
     message = "x" * (6_291_456 - len('{"success": true, "message": ""}'))
-    result, _ = run(Client(answered({"success": True, "message": message}, length=length)))
+    result, _ = run(LeasedClient(answered({"success": True, "message": message}, length=length)))
     assert result.outcome.answer.message == message
 
 
@@ -283,7 +279,7 @@ def test_the_largest_answer_is_read(length):
 def test_an_answer_that_breaks_off_is_retried_only_if_the_function_may_run_twice(
     error, error_code, idempotent, attempts, length
 ):
-    client = Client(*(answered(error=error, length=length) for _ in range(4)))
+    client = LeasedClient(*(answered(error=error, length=length) for _ in range(4)))
     result, _ = run(client, idempotent=idempotent)
     assert len(client.calls) == attempts
     assert (result.outcome.failure.error_code, result.outcome.executed) == (error_code, "maybe")
@@ -296,35 +292,35 @@ def test_an_answer_that_breaks_off_is_retried_only_if_the_function_may_run_twice
 )
 def test_the_head_of_an_answer_is_told_even_if_its_body_is_lost(response):
     """AWS's request id is what leads to the log of a call that may have run."""
-    result, _ = run(Client(answered(**response)), max_retries=0)
+    result, _ = run(LeasedClient(answered(**response)), max_retries=0)
     assert (result.outcome.head.status_code, result.outcome.head.request_id) == (200, "0f4e0d1c-ab12")
 
 
 @pytest.mark.parametrize("kind", ["Unhandled", "Handled", "SomethingNew", ""])
 def test_any_function_error_means_that_the_function_failed(kind):
     response = answered({"success": True, "errorType": "KeyError", "errorMessage": "'city'"}, FunctionError=kind)
-    result, _ = run(Client(response))
+    result, _ = run(LeasedClient(response))
     assert (result.attempts, result.outcome.executed) == (1, "yes")
     assert (result.outcome.failure.error_code, result.outcome.failure.cause) == ("function_error", "KeyError: 'city'")
     assert result.outcome.head.function_error == (kind if kind in ("Unhandled", "Handled") else "unknown")
 
 
 def test_success_false_is_a_failure_with_an_answer():
-    result, _ = run(Client(answered({"success": False, "message": "Sorry", "error": "no such city"})))
+    result, _ = run(LeasedClient(answered({"success": False, "message": "Sorry", "error": "no such city"})))
     assert (result.attempts, result.outcome.executed) == (1, "yes")
     assert result.outcome.failure.error_code == "function_failed"
     assert (result.outcome.answer.message, result.outcome.answer.error) == ("Sorry", "no such city")
 
 
 def test_a_bad_answer_is_final_and_the_function_ran():
-    result, _ = run(Client(answered([1])))
+    result, _ = run(LeasedClient(answered([1])))
     assert (result.attempts, result.outcome.executed) == (1, "yes")
     assert result.outcome.failure.error_code == "invalid_response"
     assert (result.outcome.head.status_code, result.outcome.head.request_id) == (200, "0f4e0d1c-ab12")
 
 
 def test_an_event_is_queued_and_nobody_knows_whether_it_ran():
-    client = Client(answered(status=202, body=b""))
+    client = LeasedClient(answered(status=202, body=b""))
     result, _ = run(client, invocation_type="Event")
     assert client.calls[0]["InvocationType"] == "Event"
     assert (result.outcome.failure, result.outcome.executed) == (None, "maybe")
@@ -337,18 +333,18 @@ def test_an_event_is_queued_and_nobody_knows_whether_it_ran():
     ids=["empty", "Payload is None", "ResponseMetadata is None", "no StatusCode", "None", "5"],
 )
 def test_a_client_that_returns_no_answer_is_a_failure_and_not_an_exception(response):
-    result, _ = run(Client(response), max_retries=0)
+    result, _ = run(LeasedClient(response), max_retries=0)
     assert result.outcome.failure.error_code in ("invalid_response", "connection_lost", "internal_error")
 
 
 @pytest.mark.parametrize("version", ["$LATEST", "12", None])
 def test_the_executed_version_is_told(version):
     fields = {} if version is None else {"ExecutedVersion": version}
-    assert run(Client(answered(**fields)))[0].outcome.head.executed_version == version
+    assert run(LeasedClient(answered(**fields)))[0].outcome.head.executed_version == version
 
 
 def test_what_a_server_puts_into_names_is_shown_only_if_it_looks_like_one():
-    result, _ = run(Client(answered(ExecutedVersion="<b>\n", FunctionError="https://host")))
+    result, _ = run(LeasedClient(answered(ExecutedVersion="<b>\n", FunctionError="https://host")))
     assert (result.outcome.head.executed_version, result.outcome.head.function_error) == (None, "unknown")
 
 
@@ -356,7 +352,7 @@ def test_what_a_server_puts_into_names_is_shown_only_if_it_looks_like_one():
 
 
 def test_a_dry_run_that_is_answered_204_is_permitted():
-    result, _ = run(Client(answered(body=b"", status=204)), invocation_type="DryRun")
+    result, _ = run(LeasedClient(answered(body=b"", status=204)), invocation_type="DryRun")
     assert (result.outcome.failure, result.outcome.executed) == (None, "no")
 
 
@@ -364,7 +360,7 @@ def test_a_dry_run_that_is_answered_204_is_permitted():
 @pytest.mark.parametrize("fields", [{}, {"FunctionError": "Unhandled"}], ids=["success", "function error"])
 def test_a_dry_run_that_is_answered_otherwise_is_none(status, fields):
     """What does not know DryRun has run the function, and may run anything."""
-    result, _ = run(Client(answered(status=status, **fields)), invocation_type="DryRun")
+    result, _ = run(LeasedClient(answered(status=status, **fields)), invocation_type="DryRun")
     assert result.outcome.failure.error_code == "invalid_response"
     assert result.outcome.executed == "maybe"
 

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from lambda_adapter import LocalLambda
 from lambda_adapter._aws import clients
 from lambda_adapter._aws.turnstile import Turnstile
 from lambda_adapter.testing import mock_lambda
+from support.turnstiles import is_free
 
 
 class Events:
@@ -30,21 +30,6 @@ class Events:
 @pytest.fixture
 def events():
     return Events()
-
-
-def is_free(turnstile):
-    """Whether another thread could enter now."""
-    free = []
-
-    def try_it():
-        free.append(turnstile._lock.acquire(blocking=False))
-        if free[0]:
-            turnstile._lock.release()
-
-    thread = threading.Thread(target=try_it)
-    thread.start()
-    thread.join()
-    return free[0]
 
 
 def test_it_is_taken_while_a_call_computes_and_free_while_it_waits(events):
@@ -96,31 +81,6 @@ def test_who_keeps_it_too_long_is_waited_for_once():
     over.set()
     thread.join()
     assert is_free(turnstile)
-
-
-@pytest.mark.parametrize("send", ["execute", "threads"])
-def test_calls_are_in_flight_together(make_adapter, make_request, send):
-    meeting = threading.Barrier(8)
-
-    def meet(event, context):
-        meeting.wait(10)
-        return {"success": True}
-
-    with LocalLambda({"function": meet}) as local:
-        adapter = make_adapter(endpoint_url=local.endpoint_url)
-        if send == "threads":
-            responses = [response for _, response in adapter.execute_many(make_request() for _ in range(8))]
-        else:
-            responses = []
-            threads = [
-                threading.Thread(target=lambda: responses.append(adapter.execute(make_request()))) for _ in range(8)
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-    assert [response.success for response in responses] == [True] * 8
-    assert is_free(clients._registry._turnstile)
 
 
 def test_handlers_of_a_mock_run_together(make_adapter, make_request, monkeypatch):
