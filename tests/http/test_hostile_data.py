@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter
-from lambda_adapter._call.attempts import MAX_ANSWER_BYTES
+from lambda_adapter._rules.limits import MAX_ANSWER_BYTES
 from support.calls import REQUEST, adapter_for, call_async, call_sync
 
 ERROR_CODES = {"function_error", "function_failed", "invalid_response"}

@@ -142,8 +142,8 @@ PARAMETERS = [
     Parameter(
         "read_timeout",
         default=30.0,
-        good=[0.001, 1, 960],
-        bad=[*NO_NUMBERS, 0, -1, 960.001, 961],
+        good=[0.001, 1, 1_860],
+        bad=[*NO_NUMBERS, 0, -1, 1_860.001, 1_861],
         option=900.0,
     ),
     Parameter(
