@@ -32,6 +32,16 @@ def make_breaking(make_adapter, clock):
     return make
 
 
+async def begin_probe(adapter, make_request, clock, gate):
+    """Two failures open the circuit; when its time has come, the probe goes out, and the gate holds it."""
+    for _ in range(2):
+        await soon(adapter.execute_async(make_request()))
+    clock.now_s = 30.0
+    probe = start(adapter, make_request())
+    await soon(gate.full())
+    return probe
+
+
 def test_after_enough_failures_nothing_is_sent_until_the_time(call, make_breaking, make_request, clock, serve):
     server = serve([DOWN, DOWN, GOOD])
     adapter = make_breaking(server)
@@ -180,11 +190,7 @@ def test_a_probe_that_is_cancelled_in_flight_still_tells(make_breaking, make_req
     adapter = make_breaking(server)
 
     async def run():
-        for _ in range(2):
-            await soon(adapter.execute_async(make_request()))
-        clock.now_s = 30.0
-        probe = start(adapter, make_request())
-        await soon(gate.full())
+        probe = await begin_probe(adapter, make_request, clock, gate)
         probe.cancel()
         with pytest.raises(asyncio.CancelledError):
             await probe
@@ -251,11 +257,7 @@ def test_closing_during_a_probe_sticks_nothing_and_still_tells(make_breaking, ma
     adapter = make_breaking(server)
 
     async def run():
-        for _ in range(2):
-            await soon(adapter.execute_async(make_request()))
-        clock.now_s = 30.0
-        probe = start(adapter, make_request())
-        await soon(gate.full())
+        probe = await begin_probe(adapter, make_request, clock, gate)
         adapter.close()
         gate.let_go.set()
         return await soon(probe)

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from lambda_adapter._rules.limits import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
 from lambda_adapter.local import LambdaContext, LocalLambda
+from support.values import nested
 from support.waiting import until
 
 WAIT_S = 10.0  # a bound for what should take milliseconds
@@ -490,13 +491,6 @@ class TestHandlerFailures:
 def circular() -> List[Any]:
     value: List[Any] = []
     value.append(value)
-    return value
-
-
-def nested(depth: int) -> List[Any]:
-    value: List[Any] = []
-    for _ in range(depth):
-        value = [value]
     return value
 
 

@@ -5,7 +5,6 @@ every fault of the matrix, and sends parts of the request back wherever an answe
 function itself says with ``success`` true or false is passed on as it is.
 """
 
-import asyncio
 import contextlib
 import io
 import json
@@ -21,6 +20,7 @@ from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter
 from lambda_adapter._aws import clients
 from lambda_adapter._aws.clients import ClientSettings
 from lambda_adapter._wire.payload import encode_request
+from support.calls import CALLS
 from support.fault_server import FaultServer, Reaction, Request, answer, function_error, raw, respond, untyped
 from support.faults import FAULTS, Fault
 
@@ -95,14 +95,6 @@ def leaks(texts: Iterator[str], canaries: Optional[List[str]] = None) -> List[Tu
     return [(canary, text) for text in texts for canary in canaries or CANARIES if canary.lower() in text.lower()]
 
 
-def call_sync(adapter: LambdaAdapter, request: ExecuteRequest) -> ExecuteResponse:
-    return adapter.execute(request)
-
-
-def call_async(adapter: LambdaAdapter, request: ExecuteRequest) -> ExecuteResponse:
-    return asyncio.run(adapter.execute_async(request))
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[FaultServer]:
     """Restarted by each test, so that tests share clients: one takes 10 ms with its first call, a later call 1."""
@@ -117,7 +109,7 @@ def check_kept(
     script: Any,
     request: ExecuteRequest,
     caplog: pytest.LogCaptureFixture,
-    call: Any = call_sync,
+    call: Any = CALLS["execute"],
     **settings: Any,
 ) -> ExecuteResponse:
     """One call, after which no canary is anywhere; the canaries did reach the server."""
@@ -138,7 +130,7 @@ def test_no_fault_reveals_a_secret(fault: Fault, server: FaultServer, caplog: py
     assert response.error_code == fault.error_code
 
 
-@pytest.mark.parametrize("call", [call_sync, call_async])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_a_success_reveals_no_secret(
     request_: ExecuteRequest, call: Callable[..., Any], server: FaultServer, caplog: pytest.LogCaptureFixture
@@ -473,8 +465,8 @@ def test_a_request_writes_no_line_of_its_own(evil: str, field: str, server: Faul
     request = attrs.evolve(COMMAND, **{field: [text] if field == "args" else text})
     script = [untyped(503), answer({"success": False, "targets": [1]}), answer({"success": True})]
     with lines_of(server, script) as (adapter, lines):
-        call_sync(adapter, request)
-        call_async(adapter, request)
+        for call in CALLS.values():
+            call(adapter, request)
     lines.check(at_least=6)
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from lambda_adapter import ExecuteRequest
 from lambda_adapter._text.timestamps import utc_timestamp
 from lambda_adapter._wire.payload import MAX_DEPTH, EncodedRequest, UnfitRequestError, encode_request
+from support.values import nested
 
 NOW = "2024-01-15T10:30:45.123456Z"
 
@@ -326,13 +327,6 @@ BAD_METADATA = [
 )
 def test_bad_metadata_is_named_by_its_path(make_request, metadata, expected):
     assert re.match(expected, refusal(make_request(metadata=metadata)))
-
-
-def nested(depth, leaf=1):
-    value = leaf
-    for _ in range(depth):
-        value = [value]
-    return value
 
 
 def test_metadata_may_be_nested_as_deep_as_the_limit_and_no_deeper(make_request):
