@@ -693,9 +693,7 @@ def test_changelog_has_what_is_unreleased_and_then_the_version_of_setup_cfg():
         assert re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}", version)
 
 
-PROMISE = (
-    "`lambda_adapter`, `lambda_adapter.errors`, `lambda_adapter.local`, `lambda_adapter.testing` and the command line"
-)
+PUBLIC = "`lambda_adapter`, `lambda_adapter.errors`, `lambda_adapter.local`, `lambda_adapter.testing`"
 
 
 @pytest.mark.parametrize("document", ["LAMBDA_ADAPTER_USAGE.md", "CHANGELOG.md"])
