@@ -7,7 +7,8 @@ import time
 import pytest
 
 from lambda_adapter._call.deadline import Deadline
-from lambda_adapter._wire.arguments import CHECK, MAX_CLIENT_CONTEXT_CHARS, InvokeArguments
+from lambda_adapter._rules.limits import MAX_CLIENT_CONTEXT_CHARS
+from lambda_adapter._wire.arguments import CHECK, InvokeArguments
 from lambda_adapter._wire.payload import EncodedRequest, UnfitRequestError
 
 

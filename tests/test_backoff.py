@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lambda_adapter._aws.failures import parse_retry_after
 from lambda_adapter._call.backoff import Backoff
-from lambda_adapter._rules.validation import MAX_DELAY_S
+from lambda_adapter._rules.limits import MAX_DELAY_S
 
 #: Everything that the adapter's validation lets through.
 SECONDS = st.floats(min_value=0, max_value=MAX_DELAY_S, exclude_min=True) | st.integers(1, MAX_DELAY_S)

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from test_fault_matrix import adapter_for, call_async, call_sync
 
 from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter
-from lambda_adapter._call.attempts import MAX_ANSWER_BYTES
+from lambda_adapter._rules.limits import MAX_ANSWER_BYTES
 
 ERROR_CODES = {"function_error", "function_failed", "invalid_response"}
 

@@ -17,7 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from lambda_adapter._rules.validation import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
+from lambda_adapter._rules.limits import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
 from lambda_adapter.local import LambdaContext, LocalLambda
 
 WAIT_S = 10.0  # a bound for what should take milliseconds
@@ -251,7 +251,7 @@ class TestFunctionNames:
         [
             pytest.param("nope", 404, "ResourceNotFoundException", id="unknown"),
             pytest.param("nope:3", 404, "ResourceNotFoundException", id="unknown-version"),
-            pytest.param("..", 404, "ResourceNotFoundException", id="dots"),
+            pytest.param("..", 400, "ValidationException", id="dots"),
             pytest.param(
                 LATEST_ARN.replace("us-east-1", "eu-west-1"), 404, "ResourceNotFoundException", id="other-region"
             ),
@@ -985,13 +985,13 @@ class TestArguments:
             pytest.param({"region": "us east"}, "region", id="region-space"),
             pytest.param({"region": None}, "region", id="region-none"),
             pytest.param({"timeout": 0}, "timeout", id="timeout-0"),
-            pytest.param({"timeout": 900.1}, "timeout", id="timeout-high"),
+            pytest.param({"timeout": 1800.1}, "timeout", id="timeout-high"),
             pytest.param({"timeout": float("nan")}, "timeout", id="timeout-nan"),
             pytest.param({"timeout": float("inf")}, "timeout", id="timeout-infinite"),
             pytest.param({"timeout": True}, "timeout", id="timeout-bool"),
             pytest.param({"timeout": "3"}, "timeout", id="timeout-text"),
             pytest.param({"memory_mb": 127}, "memory_mb", id="memory-low"),
-            pytest.param({"memory_mb": 10_241}, "memory_mb", id="memory-high"),
+            pytest.param({"memory_mb": 32769}, "memory_mb", id="memory-high"),
             pytest.param({"memory_mb": 128.0}, "memory_mb", id="memory-float"),
             pytest.param({"concurrency_limit": -1}, "concurrency_limit", id="limit-negative"),
             pytest.param({"concurrency_limit": False}, "concurrency_limit", id="limit-bool"),

@@ -8,7 +8,7 @@ import attrs
 
 from .._aws import failures
 from .._aws.failures import Failure
-from .._rules.validation import MAX_REQUEST_RESPONSE_BYTES
+from .._rules.limits import MAX_ANSWER_BYTES
 from .._text.redaction import json_kind
 from .._wire.answer import PERMITTED, QUEUED, InvalidAnswerError, decode_answer, decode_function_error, to_text
 from .._wire.arguments import InvokeArguments
@@ -22,8 +22,6 @@ from .reporter import AttemptReporter
 
 logger = logging.getLogger("lambda_adapter")
 
-#: An answer over AWS's limit comes from no Lambda function; the margin is for AWS to be generous with.
-MAX_ANSWER_BYTES = MAX_REQUEST_RESPONSE_BYTES + 65_536
 _CHUNK_BYTES = 65_536
 
 

@@ -1,4 +1,4 @@
-"""Validators of the adapter's parameters, and AWS's limits with their sources.
+"""Validators of the adapter's parameters.
 
 Each validator raises ValueError with the parameter's name, the shape of what was given, and what it may be.
 """
@@ -10,49 +10,9 @@ from typing import Any, Callable, Optional, Tuple
 from urllib.parse import urlsplit
 
 from .._text.redaction import class_name, shown
+from .identifiers import FunctionIdentifier, is_qualifier, parse_identifier
+from .limits import MAX_FUNCTION_NAME_CHARS
 
-#: A synchronous invocation's payload and answer, in bytes each.
-#: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-MAX_REQUEST_RESPONSE_BYTES = 6_291_456
-#: An asynchronous (Event) invocation's payload, in bytes (same page; 256 KB until late 2025).
-MAX_EVENT_BYTES = 1_048_576
-
-#: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (FunctionName)
-MAX_FUNCTION_NAME_CHARS = 64
-MAX_FUNCTION_IDENTIFIER_CHARS = 256
-
-#: A 15-minute function, the longest that AWS runs, and a margin.
-MAX_READ_TIMEOUT_S = 960
-MAX_CONNECT_TIMEOUT_S = 120
-MAX_DELAY_S = 3_600
-#: A day: longer than that nobody waits in a chat, and no clock is trusted.
-MAX_TOTAL_TIMEOUT_S = 86_400
-MAX_RETRIES = 100
-MAX_CONCURRENCY = 1_024
-
-#: JSON deeper than this is refused in both directions: Python's own parser gives up at about 1,000 levels, less what
-#: its caller's stack already holds.
-MAX_DEPTH = 200
-
-#: Python itself writes and reads integers of up to 4,300 digits, which is a little more.
-MAX_INTEGER_BITS = 14_000
-
-INVOCATION_TYPES = ("RequestResponse", "Event")
-
-#: Of botocore's Lambda model, but with the ARN's parts all there or none. To be used with fullmatch only.
-FUNCTION = re.compile(
-    r"""
-    (?: (?P<arn> arn:aws[a-zA-Z-]*:lambda:
-            (?P<region> (?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d ):
-            \d{12}:function: )
-      | (?P<partial> (?:\d{12}:function: | \d{12}: | function:) ) )?
-    (?P<name> [a-zA-Z0-9-_.]+ )
-    (?: :(?P<qualifier> \$LATEST(?:\.PUBLISHED)? | [a-zA-Z0-9-_]+ ) )?
-    """,
-    re.ASCII | re.VERBOSE,
-)
-#: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (Qualifier)
-_QUALIFIER = re.compile(r"\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9$_-]{1,128}", re.ASCII)
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 #: What botocore takes for a region: one label of a host name.
 _REGION = re.compile(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)", re.ASCII)
@@ -129,14 +89,13 @@ def one_of(options: Tuple[str, ...]) -> Validator:
 
 
 def qualifier(_: Any, attribute: Any, value: Any) -> None:
-    if value is not None and not (isinstance(value, str) and _QUALIFIER.fullmatch(value)):
+    if value is not None and not (isinstance(value, str) and is_qualifier(value)):
         raise _wrong(attribute.name, "a version or alias ('3', 'prod', '$LATEST') or None", value)
 
 
-def one_qualifier(identifier: str, separate: Optional[str]) -> None:
+def one_qualifier(identifier: FunctionIdentifier, separate: Optional[str]) -> None:
     """A version in the identifier and another beside it leave open which one is meant."""
-    parts = FUNCTION.fullmatch(identifier)
-    if separate is not None and parts is not None and parts["qualifier"]:
+    if separate is not None and identifier.qualifier is not None:
         raise ValueError("qualifier must be None where function_identifier ends in one; leave one of the two out")
 
 
@@ -245,36 +204,29 @@ def function_prefix(_: Any, attribute: Any, value: Any) -> None:
         raise _wrong(attribute.name, "a string or None", value)
 
 
-def function_name(identifier: Any, prefix: Optional[str], client_region: str) -> str:
-    """The name to invoke: prefix and identifier in one, if AWS could have such a function.
+def function(identifier: object, prefix: Optional[str], client_region: str) -> FunctionIdentifier:
+    """The function to invoke: prefix and identifier in one, if AWS could have such a function.
 
     Raises:
         ValueError: No name, partial ARN or ARN; a prefix in front of an ARN; an ARN of another region.
     """
     if not isinstance(identifier, str):
         raise _wrong("function_identifier", "a string", identifier)
-    parts = FUNCTION.fullmatch(identifier)
-    is_arn = parts is not None and bool(parts["arn"] or parts["partial"])
-    if prefix and is_arn:
+    alone = parse_identifier(identifier)
+    if prefix and alone is not None and alone.is_arn:
         raise ValueError("function_prefix goes in front of a name, and function_identifier is an ARN; leave one out")
     name = f"{prefix or ''}{identifier}"
-    parts = FUNCTION.fullmatch(name)
-    if parts is None or not _is_possible(parts, name):
+    parsed = parse_identifier(name)
+    if parsed is None:
         raise _wrong(
             "function_identifier",
             f"a function's name (letters, digits, '-', '_' and '.', up to {MAX_FUNCTION_NAME_CHARS} characters with "
             "its prefix), partial ARN or ARN with a 12-digit account",
             name,
         )
-    if parts["region"] and parts["region"] != client_region:
+    if parsed.region and parsed.region != client_region:
         raise ValueError(
-            f"function_identifier is in {parts['region']} and region is {client_region}; "
+            f"function_identifier is in {parsed.region} and region is {client_region}; "
             "a function can only be invoked through its own region"
         )
-    return name
-
-
-def _is_possible(parts: "re.Match[str]", name: str) -> bool:
-    bare_limit = MAX_FUNCTION_IDENTIFIER_CHARS if parts["arn"] or parts["partial"] else MAX_FUNCTION_NAME_CHARS
-    fits = len(parts["name"]) <= bare_limit and len(name) <= MAX_FUNCTION_IDENTIFIER_CHARS
-    return fits and parts["name"] not in (".", "..")
+    return parsed

@@ -11,7 +11,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
-from .._rules.validation import MAX_DEPTH
+from .._rules.limits import MAX_DEPTH
 from .._text.redaction import json_kind, shown, shown_name, without_keys
 
 #: Backslash escapes of JSON and Python, and what is long enough to be told from common words.

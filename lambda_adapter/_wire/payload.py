@@ -8,10 +8,10 @@ import attrs
 import cattrs
 from cattrs.fns import identity
 
-from .._rules.validation import MAX_DEPTH, MAX_INTEGER_BITS
+from .._rules.limits import MAX_DEPTH, MAX_INTEGER_BITS
 from .._text.redaction import class_name, json_kind, shown
 from .._text.timestamps import utc_timestamp
-from ..messages import Id
+from ..messages import Id, Request
 
 Validator = Callable[[Any, Any, Any], None]
 
@@ -23,7 +23,7 @@ class UnfitRequestError(Exception):
 def _typed(path: str, kinds: Tuple[type, ...], what: str) -> Validator:
     """A validator that names the place in the request that a value came from."""
 
-    def check(_instance: Any, _attribute: Any, value: Any) -> None:
+    def check(_instance: object, _attribute: "attrs.Attribute[Any]", value: object) -> None:
         # bool is an int to Python, and to nobody who sends a seat count.
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise UnfitRequestError(f"{path} must be {what}, not {json_kind(value)}")
@@ -112,7 +112,7 @@ class EncodedRequest:
     community_id: Id = attrs.field(repr=False)
 
 
-def encode_request(request: Any, timestamp: Callable[[], str] = utc_timestamp) -> EncodedRequest:
+def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestamp) -> EncodedRequest:
     """Turn any object with ExecuteRequest's attributes into the payload's bytes.
 
     Raises:
@@ -135,7 +135,7 @@ def encode_request(request: Any, timestamp: Callable[[], str] = utc_timestamp) -
         raise UnfitRequestError(f"the request cannot be read ({class_name(exc)})") from None
 
 
-def _map_request(request: Any, timestamp: str) -> LambdaPayload:
+def _map_request(request: Request, timestamp: str) -> LambdaPayload:
     """The one place that says which field of the payload comes from where, and what stands in for silence."""
     metadata = _attribute(request, "metadata")
     if not isinstance(metadata, dict):
@@ -169,7 +169,7 @@ def _map_request(request: Any, timestamp: str) -> LambdaPayload:
     )
 
 
-def _map_trigger(request: Any, metadata: Dict[str, Any]) -> Trigger:
+def _map_trigger(request: Request, metadata: Dict[str, Any]) -> Trigger:
     is_event = _said(metadata, "is_event", False)
     if not isinstance(is_event, bool):
         raise UnfitRequestError(f"metadata.is_event must be true or false, not {json_kind(is_event)}")
@@ -182,11 +182,11 @@ def _map_trigger(request: Any, metadata: Dict[str, Any]) -> Trigger:
     return Trigger("command", command, " ".join(args) if args else None, None, None)
 
 
-def _scopes(request: Any) -> Tuple[str, ...]:
+def _scopes(request: Request) -> Tuple[str, ...]:
     return tuple(_strings(_attribute(request, "scopes"), "scopes"))
 
 
-def _strings(value: Any, path: str) -> List[str]:
+def _strings(value: object, path: str) -> List[str]:
     # A string is a sequence of strings too, and never what was meant.
     if not isinstance(value, (list, tuple)):
         raise UnfitRequestError(f"{path} must be a list of strings, not {json_kind(value)}")
@@ -198,7 +198,7 @@ def _strings(value: Any, path: str) -> List[str]:
     return [str.__str__(item) for item in items]
 
 
-def _attribute(request: Any, name: str) -> Any:
+def _attribute(request: object, name: str) -> Any:
     try:
         return getattr(request, name)
     except AttributeError:
@@ -214,7 +214,7 @@ def _section(metadata: Dict[str, Any], name: str) -> Dict[str, Any]:
     return section
 
 
-def _said(section: Mapping[str, Any], key: str, default: Any) -> Any:
+def _said(section: Mapping[str, Any], key: str, default: object) -> Any:
     """What the metadata says; null says nothing."""
     value = section.get(key)
     return default if value is None else value
@@ -224,7 +224,7 @@ def _said(section: Mapping[str, Any], key: str, default: Any) -> Any:
 Place = Union[str, Tuple[Any, Union[str, int]]]
 
 
-def _check_json(value: Any, place: Place, depth: int = 0) -> None:
+def _check_json(value: object, place: Place, depth: int = 0) -> None:
     """Raise UnfitRequestError, with the path, for what strict JSON cannot hold.
 
     A payload may have megabytes of small values: a path is put together for a wrong one only, and plain text costs no
@@ -255,13 +255,13 @@ def _path(place: Place) -> str:
     return f"{_path(holder)}[{key}]" if isinstance(key, int) else f"{_path(holder)}.{shown(key, 40)}"
 
 
-def _check_key(key: Any, place: Place) -> None:
+def _check_key(key: object, place: Place) -> None:
     if not isinstance(key, str):
         raise UnfitRequestError(f"{_path(place)} has a key of type {json_kind(key)}; JSON's keys are strings")
     _check_text(key, f"a key of {_path(place)}")
 
 
-def _check_scalar(value: Any, place: Place) -> None:
+def _check_scalar(value: object, place: Place) -> None:
     if isinstance(value, str):
         _check_text(value, place)
     elif isinstance(value, float):

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from typing import Any, Optional
+from typing import Optional
 
 from .._text.redaction import shown, shown_name
 from ..adapter import LambdaAdapter
@@ -49,7 +49,7 @@ _BAD_CREDENTIALS = "Renew the credentials (with SSO: aws sso login); and see whe
 _REJECTED = re.compile(r"\((\w*(Expired|ClientToken|UnrecognizedClient|Signature|AuthenticationToken)\w*)\)")
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "doctor",
         help="check whether functions could be invoked",
