@@ -7,7 +7,6 @@ JOBS ?= auto
 DIST ?= dist
 
 BIN = $(VENV)/bin
-DOCUMENT_TESTS = $(wildcard tests/test_documents.py tests/*/test_documents.py)
 
 .PHONY: setup quick slow lint format types docs examples build ci
 
@@ -30,7 +29,7 @@ types:
 	$(BIN)/mypy && $(BIN)/python .ci/typed_blocks.py
 
 docs:
-	$(BIN)/python -m pytest -q $(DOCUMENT_TESTS)
+	$(BIN)/python -m pytest -q tests/package/test_documents.py
 
 examples:
 	$(BIN)/python examples/lambda_adapter_example.py
