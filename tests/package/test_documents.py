@@ -756,6 +756,19 @@ def test_contributing_names_files_that_exist():
         assert (place / path).exists(), path
 
 
+def test_contributing_finds_its_names_where_it_says():
+    """`a_name` in `a/path.py`: the file has the name."""
+    text = CONTRIBUTING.replace("\n", " ")
+    named = re.findall(r"`([\w.]+)`(?: and `([\w.]+)`)? in\s+`([\w/]+\.py)`", text)
+    assert len(named) > 5
+    for *names, path in named:
+        source = ((PACKAGE.parent if path.startswith("lambda_adapter/") else PROJECT) / path).read_text(
+            encoding="utf-8"
+        )
+        for name in filter(None, names):
+            assert re.search(rf"\b{name.split('.')[-1]}\b", source), f"{name} in {path}"
+
+
 @pytest.mark.parametrize("path", ["Makefile", ".pre-commit-config.yaml", "CONTRIBUTING.md"])
 def test_what_contributors_need_is_in_the_sdist(path):
     """setuptools reads MANIFEST.in: ``include`` takes patterns."""
