@@ -747,13 +747,17 @@ def test_contributing_maps_every_folder_of_the_tests():
     assert documented == folders
 
 
+def located(path):
+    """Where a file of the project is; the package may be an installed one."""
+    return (PACKAGE.parent if path.startswith("lambda_adapter/") else PROJECT) / path
+
+
 def test_contributing_names_files_that_exist():
     """Paths into the package and the tools; the map of the tests has a test of its own."""
     named = re.findall(r"`((?:lambda_adapter|benchmarks|tests|\.ci)/[\w/.]+)`", CONTRIBUTING)
     assert len(named) > 5
     for path in named:
-        place = PACKAGE.parent if path.startswith("lambda_adapter/") else PROJECT
-        assert (place / path).exists(), path
+        assert located(path).exists(), path
 
 
 def test_contributing_finds_its_names_where_it_says():
