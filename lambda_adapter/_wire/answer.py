@@ -3,9 +3,10 @@
 import base64
 import binascii
 import json
-import math
 import re
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from itertools import chain
+from math import inf, isinf
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
 
 import attrs
 import cattrs
@@ -153,7 +154,7 @@ def _parse(text: str) -> Any:
     """Strict JSON: what Python's parser lets through and a later reader cannot write is refused here."""
     try:
         value = _json.decode(text)
-        _check_depth(value)
+        _check_levels(value)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
@@ -165,18 +166,19 @@ def _parse(text: str) -> Any:
     return value
 
 
-def _check_depth(value: Any) -> None:
-    """What was read here, on an almost empty stack, must be writable from deep within a bot's."""
-    level = [value] if type(value) in (dict, list) else []
-    for _ in range(MAX_DEPTH):
-        level = [
-            item
-            for holder in level
-            for item in (holder.values() if type(holder) is dict else holder)
-            if type(item) is dict or type(item) is list
-        ]
+def _check_levels(value: Any) -> None:
+    """Refuse what the parser, which is written in C, lets pass: too many levels, and numbers beyond all floats.
+
+    What was read here, on an almost empty stack, must be writable from deep within a bot's.
+    """
+    values: Iterable[Any] = (value,)
+    for _ in range(MAX_DEPTH + 1):
+        level = [item for item in values if (kind := type(item)) not in _PLAIN and (kind is not float or isinf(item))]
         if not level:
             return
+        if inf in level or -inf in level:
+            raise ValueError
+        values = chain.from_iterable(holder.values() if type(holder) is dict else holder for holder in level)
     raise RecursionError
 
 
@@ -184,14 +186,9 @@ def _refuse_constant(_name: str) -> None:
     raise ValueError
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError
-    return number
-
-
-_json = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_json = json.JSONDecoder(parse_constant=_refuse_constant)
+#: Values that need no second look, as nearly all are.
+_PLAIN = frozenset({str, int, bool, type(None)})
 #: An escape that is half of a pair, or a half alone.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 

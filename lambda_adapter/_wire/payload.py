@@ -140,7 +140,7 @@ def _check_holders(value: object) -> None:
             chain.from_iterable(map(dict.values, dicts)),
             chain.from_iterable(holder for holder in level if not isinstance(holder, dict)),
         )
-        level = [item for item in values if isinstance(item, _HOLDERS)]
+        level = [item for item in values if type(item) not in _LEAVES and isinstance(item, _HOLDERS)]
         if not level:
             return
     raise UnfitRequestError
@@ -271,6 +271,8 @@ def _said(section: Mapping[str, Any], key: str, default: object) -> Any:
 
 
 _HOLDERS = (dict, list, tuple)
+#: What nearly all values are; looking their type up is cheaper than asking whether they hold others.
+_LEAVES = frozenset({str, int, float, bool, type(None)})
 
 #: Where a value stands: a name of the request's, or what holds the value and its key or index there.
 Place = Union[str, Tuple[Any, Union[str, int]]]
