@@ -9,6 +9,9 @@ from .errors import error_for
 from .invocations import Invocation
 
 #: An id as the platform gives it; it is sent to the function as it is.
+#: Goes out for a community whose name the request does not say.
+UNKNOWN_COMMUNITY = "Unknown Community"
+
 Id = Union[str, int]
 
 

@@ -1,7 +1,6 @@
 """LocalLambda: Python handlers behind the real Invoke API on loopback. No account, no Docker, no network."""
 
 import math
-import re
 import threading
 import time
 import uuid
@@ -13,6 +12,7 @@ import attrs
 
 from .._rules.identifiers import FunctionIdentifier, is_name
 from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
+from .._rules.validation import check_region
 from .http_server import Server
 from .invoke_api import (
     HttpAnswer,
@@ -108,7 +108,7 @@ class LocalLambda:
     ) -> None:
         _check_functions(functions)
         check_whole("port", port, 0, 65_535)
-        _check_region(region)
+        check_region("region", region)
         _check_seconds("timeout", timeout, MAX_FUNCTION_TIMEOUT_S)
         check_whole("memory_mb", memory_mb, MIN_MEMORY_MB, MAX_MEMORY_MB)
         if concurrency_limit is not None:
@@ -327,11 +327,6 @@ def _check_functions(functions: object) -> None:
             raise ValueError(f"functions: a name must be 1 to 64 of A-Za-z0-9-_., got {name!r}")
         if not callable(handler):
             raise ValueError(f"functions: {name!r} must be callable, got {type(handler).__name__}")
-
-
-def _check_region(region: object) -> None:
-    if not isinstance(region, str) or not re.fullmatch(r"[a-z0-9-]+", region):
-        raise ValueError(f"region must be an AWS region such as 'us-east-1', got {region!r}")
 
 
 def _check_seconds(name: str, value: object, high: float) -> None:

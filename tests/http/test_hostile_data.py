@@ -65,7 +65,7 @@ def check_typed(response: ExecuteResponse) -> None:
     assert type(response.targets) is list
     assert all(type(target) is dict for target in response.targets)
     assert response.invocation is not None
-    if response.error is not None:
+    if response.error is not None and response.error_code != "function_failed":  # whose own words are passed on
         assert response.error.isprintable()
     check_writable(response)
 

@@ -484,6 +484,8 @@ def test_an_answer_writes_no_line_of_its_own(evil: str, server: FaultServer) -> 
     with lines_of(server, script) as (adapter, lines):
         responses = [adapter.execute(COMMAND) for _ in script]
     lines.check(at_least=2 * len(script))
+    own_words = responses.pop(1)  # a bot that prints them escapes them
+    assert (own_words.error_code, own_words.error) == ("function_failed", text)
     assert all(response.error is None or response.error.isprintable() for response in responses)
 
 

@@ -87,8 +87,20 @@ PARAMETERS = [
     ),
     Parameter(
         "region",
-        good=["eu-central-1", "us-gov-west-1", "a", "x" * 63],
-        bad=[*NO_WORDS, "us east 1", "us-east-1\n", "us_east_1", "-us", "us-", "us.east", "host/path", "x" * 64, "é"],
+        good=["eu-central-1", "us-gov-west-1"],
+        bad=[
+            *NO_WORDS,
+            "a",
+            "us east 1",
+            "us-east-1\n",
+            "us_east_1",
+            "-us",
+            "us-",
+            "us.east",
+            "host/path",
+            "x" * 64,
+            "é",
+        ],
         option="eu-west-1",
     ),
     Parameter(

@@ -395,7 +395,7 @@ def test_a_mapping_that_raises_when_read_is_refused(make_request):
         def items(self):
             raise OSError("swordfish")
 
-    assert refusal(make_request(metadata={"x": Hostile()})) == "the request cannot be read (OSError)"
+    assert refusal(make_request(metadata={"x": Hostile(y=1)})) == "the request cannot be read (OSError)"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
