@@ -117,11 +117,11 @@ def from_exception(exc: BaseException, sending: Optional[Sending] = None, client
     """
     sending = sending or Sending()
     trace = sending.trace(exc)
-    known = _of_sending(exc, trace, sending, client) if sending.begun else _of_unwatched(exc, trace)
-    if known is not None:
-        return known
-    response = _response(exc)
-    return _of_class(exc) if response is None else from_error_response(response)
+    failure = _of_sending(exc, trace, sending, client) if sending.begun else _of_unwatched(exc, trace)
+    if failure is None:
+        response = _response(exc)
+        failure = _of_class(exc) if response is None else from_error_response(response)
+    return _after_others(failure) if _ran_before(sending) else failure
 
 
 def from_set_up(exc: BaseException) -> Failure:
@@ -130,7 +130,7 @@ def from_set_up(exc: BaseException) -> Failure:
     fault = fault_before_sending(trace)
     if fault is None and trace.is_within_package("botocore", "boto3"):
         fault = SetUpFault("no AWS client can be made with the settings that it finds")
-    return _of_set_up(exc, fault, "no") if fault else internal(exc, "no")
+    return _of_set_up(exc, fault) if fault else internal(exc, "no")
 
 
 def _response(exc: BaseException) -> Optional[Mapping[str, Any]]:
@@ -140,9 +140,22 @@ def _response(exc: BaseException) -> Optional[Mapping[str, Any]]:
     return response if is_answer and isinstance(response, Mapping) else None
 
 
-def _of_set_up(exc: BaseException, fault: SetUpFault, executed: Executed) -> Failure:
-    cause = f"{fault.cause} {_named(exc)}"
-    return Failure("configuration_error", cause, executed=executed, transient=fault.transient)
+def _ran_before(sending: Sending) -> bool:
+    """Whether the function may have run for an earlier request: a given client may retry by itself."""
+    return any(answer is None or from_error_response(answer).executed != "no" for answer in sending.earlier)
+
+
+def _after_others(failure: Failure) -> Failure:
+    """What the last of a client's own requests says, where an earlier one may have run the function."""
+    if failure.executed != "no":
+        return failure
+    code: ErrorCode = failure.error_code if "maybe" in CODES[failure.error_code].executed else "connection_lost"
+    cause = f"{failure.cause}; the client's own retries may have run the function before"
+    return attrs.evolve(failure, error_code=code, cause=cause, executed="maybe")
+
+
+def _of_set_up(exc: BaseException, fault: SetUpFault) -> Failure:
+    return Failure("configuration_error", f"{fault.cause} {_named(exc)}", transient=fault.transient)
 
 
 def _of_unwatched(exc: BaseException, trace: Trace) -> Optional[Failure]:
@@ -150,30 +163,29 @@ def _of_unwatched(exc: BaseException, trace: Trace) -> Optional[Failure]:
     fault = fault_of_tracing(trace)
     if fault is None and (_response(exc) is None or getattr(exc, "operation_name", None) != "Invoke"):
         fault = fault_of_credentials(trace, by_class=False)
-    return _of_set_up(exc, fault, "no") if fault else None
+    return _of_set_up(exc, fault) if fault else None
 
 
 def _of_sending(exc: BaseException, trace: Trace, sending: Sending, client: object) -> Optional[Failure]:
     """What is known from where a watched attempt failed; None where the request was sent."""
-    executed: Executed = "maybe" if sending.sent_before else "no"
     if not sending.reached:
         if _response(exc) is not None and getattr(exc, "operation_name", None) == "Invoke":
             # An answer without a request: a stubbed client gives it.
             return None
         fault = fault_before_sending(trace)
-        return _of_set_up(exc, fault, executed) if fault else internal(exc, executed)
+        return _of_set_up(exc, fault) if fault else internal(exc, "no")
     # The way to the endpoint is prepared before urllib3 is asked to go it.
     preparing = trace.passes("send", "botocore.httpsession") and not trace.passes("urlopen", "urllib3.")
     if preparing or trace.is_connecting:
         fault = fault_of_settings(trace)
         if fault is not None:
-            return _of_set_up(exc, fault, executed)
+            return _of_set_up(exc, fault)
     if preparing:
-        return internal(exc, executed)
+        return internal(exc, "no")
     if trace.is_connecting:
-        return _unconnected(exc, trace, client, executed)
+        return _unconnected(exc, trace, client)
     if trace.passes("putheader", "http.client"):
-        return _of_set_up(exc, SetUpFault("the AWS credentials or the endpoint hold what no header may"), executed)
+        return _of_set_up(exc, SetUpFault("the AWS credentials or the endpoint hold what no header may"))
     status = getattr(trace.local("urllib3.connectionpool", "urlopen", "response"), "status", None)
     if status == 303:
         # urllib3 chokes on our headers while it turns the redirect into a GET that it will not send.
@@ -181,10 +193,10 @@ def _of_sending(exc: BaseException, trace: Trace, sending: Sending, client: obje
     return None
 
 
-def _unconnected(exc: BaseException, trace: Trace, client: object, executed: Executed) -> Failure:
+def _unconnected(exc: BaseException, trace: Trace, client: object) -> Failure:
     """Nothing was sent: the connection was still being made."""
     if trace.has_class("LocationParseError"):
-        return _of_set_up(exc, SetUpFault("the endpoint's host is none"), executed)
+        return _of_set_up(exc, SetUpFault("the endpoint's host is none"))
     in_time = "within connect_timeout" if trace.has_class("TimeoutError", "timeout", "ConnectTimeoutError") else ""
     if trace.passes("_tunnel"):
         cause = f"no way through the proxy {in_time}"
@@ -197,7 +209,7 @@ def _unconnected(exc: BaseException, trace: Trace, client: object, executed: Exe
     else:
         cause = CODES["connection_error"].cause
     text = f"{cause.strip()}{_place_of(client)} {_named(exc, _tls_reason(trace))}"
-    return Failure("connection_error", text, executed=executed, transient=True)
+    return Failure("connection_error", text)
 
 
 def _tls_reason(trace: Trace) -> str:
@@ -227,7 +239,7 @@ def _of_class(exc: BaseException) -> Failure:
     if "SSLError" in bases and any(word in str(exc) for word in _HANDSHAKE_FAILURES):
         return Failure("connection_error", f"no secure connection to the endpoint {_named(exc)}", transient=True)
     if "HTTPClientError" in bases and _is_invalid_header(exc):
-        return _of_set_up(exc, SetUpFault("the AWS credentials or the endpoint hold a line break"), "no")
+        return _of_set_up(exc, SetUpFault("the AWS credentials or the endpoint hold a line break"))
     for base in bases:
         if base in _EXCEPTIONS:
             code, cause, executed, transient = _EXCEPTIONS[base]

@@ -7,7 +7,7 @@ takes its time.
 import sys
 import threading
 from types import TracebackType
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import attrs
 
@@ -28,9 +28,11 @@ class Sending:
         self.begun = False
         #: Whether the request left botocore's hands.
         self.reached = False
-        #: Whether botocore itself, which retries for the owner of a given client, sent an earlier request.
-        self.sent_before = False
+        #: What came back for earlier requests that were sent, where a given client retries by itself: AWS's error
+        #: answers, and None for one that got none.
+        self.earlier: List[Optional[Mapping[str, Any]]] = []
         self._connected = True
+        self._answer: Optional[Mapping[str, Any]] = None
         # What the caller of ``execute`` is handling at the moment is chained to whatever is raised here.
         self._outer = sys.exc_info()[1]
 
@@ -50,14 +52,16 @@ class Sending:
 
     def begin_request(self) -> None:
         """A request begins, the first or one of botocore's own retries."""
-        self.sent_before |= self.reached and self._connected
+        if self.reached and self._connected:
+            self.earlier.append(self._answer)
         self.reached = False
 
     def send(self) -> None:
-        self.reached = self._connected = True
+        self.reached, self._connected, self._answer = True, True, None
 
-    def fail(self, exc: BaseException) -> None:
-        self._connected = not self.trace(exc).is_connecting
+    def end_request(self, answer: Optional[Mapping[str, Any]], exc: Optional[BaseException]) -> None:
+        self._answer = answer
+        self._connected = exc is None or not self.trace(exc).is_connecting
 
 
 def watch(client: object, retries: bool = False) -> None:
@@ -102,10 +106,14 @@ def _on_send(**_: Any) -> None:
         sending.send()
 
 
-def _on_end(caught_exception: Optional[BaseException] = None, **_: Any) -> None:
+def _on_end(
+    response: Optional[Tuple[Any, Mapping[str, Any]]] = None,
+    caught_exception: Optional[BaseException] = None,
+    **_: Any,
+) -> None:
     sending = _sending()
-    if sending is not None and caught_exception is not None:
-        sending.fail(caught_exception)
+    if sending is not None:
+        sending.end_request(response[1] if response else None, caught_exception)
 
 
 @attrs.frozen
