@@ -103,6 +103,15 @@ _EXCEPTIONS: Dict[str, Tuple[ErrorCode, str, Executed, bool]] = {
 
 #: What OpenSSL says when the handshake failed, so that no request can have been sent.
 _HANDSHAKE_FAILURES = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HANDSHAKE_FAILURE", "UNKNOWN_CA")
+#: Where botocore and urllib3 prepare the way to the endpoint, before the connection is made.
+_PREPARATIONS = (
+    "proxy_url_for",
+    "_get_connection_manager",
+    "connection_from_url",
+    "_setup_ssl_cert",
+    "_get_request_target",
+    "_get_conn",
+)
 _REASON_OF_TLS = re.compile(r"[A-Z][A-Z0-9_]{2,60}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}", re.ASCII)
 _REGION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
@@ -172,10 +181,13 @@ def _of_sending(exc: BaseException, trace: Trace, sending: Sending, client: obje
         if _response(exc) is not None and getattr(exc, "operation_name", None) == "Invoke":
             # An answer without a request: a stubbed client gives it.
             return None
-        fault = fault_before_sending(trace)
+        fault = fault_of_credentials(trace, by_class=False)
+        if fault is None and trace.passes("_do_get_response", "botocore.endpoint"):
+            # Another handler of before-send came first, and may have sent it, or play somebody who did.
+            return None
+        fault = fault or fault_before_sending(trace)
         return _of_set_up(exc, fault) if fault else internal(exc, "no")
-    # The way to the endpoint is prepared before urllib3 is asked to go it.
-    preparing = trace.passes("send", "botocore.httpsession") and not trace.passes("urlopen", "urllib3.")
+    preparing = any(trace.passes(function) for function in _PREPARATIONS)
     if preparing or trace.is_connecting:
         fault = fault_of_settings(trace)
         if fault is not None:
@@ -186,10 +198,11 @@ def _of_sending(exc: BaseException, trace: Trace, sending: Sending, client: obje
         return _unconnected(exc, trace, client)
     if trace.passes("putheader", "http.client"):
         return _of_set_up(exc, SetUpFault("the AWS credentials or the endpoint hold what no header may"))
-    status = getattr(trace.local("urllib3.connectionpool", "urlopen", "response"), "status", None)
-    if status == 303:
-        # urllib3 chokes on our headers while it turns the redirect into a GET that it will not send.
-        return from_error_response({"ResponseMetadata": {"HTTPStatusCode": status}})
+    redirected = trace.local("urllib3.connectionpool", "urlopen", "response")
+    if getattr(redirected, "status", None) == 303:
+        # urllib3 chokes on our headers while it makes of the redirect a GET that it will not send, and forgets this.
+        redirected.close()
+        return from_error_response({"ResponseMetadata": {"HTTPStatusCode": 303}})
     return None
 
 

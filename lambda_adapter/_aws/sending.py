@@ -166,8 +166,15 @@ def _chained(exc: BaseException, outer: Optional[BaseException]) -> Iterator[Bas
         each = waiting.pop(0)
         if each is not None and each is not outer and id(each) not in seen:
             seen[id(each)] = each
-            waiting += [each.__cause__, each.__context__]
+            waiting += [each.__cause__, each.__context__, _wrapped(each)]
             yield each
+
+
+def _wrapped(exc: BaseException) -> Optional[BaseException]:
+    """What a botocore exception stands for. Its context is another one where our caller handles an exception."""
+    kwargs = getattr(exc, "kwargs", None)
+    error = kwargs.get("error") if isinstance(kwargs, dict) else None
+    return error if isinstance(error, BaseException) else None
 
 
 def _frames(traceback: Optional[TracebackType]) -> Iterator[Tuple[str, str, Any]]:

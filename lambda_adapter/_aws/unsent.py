@@ -102,7 +102,7 @@ def fault_of_credentials(trace: Trace, by_class: bool = True) -> Optional[SetUpF
     if trace.has_class("NoCredentialsError"):
         # botocore says the same of a metadata service that is down as of one that does not exist.
         return SetUpFault("no AWS credentials were found", transient=_metadata_service_is_asked())
-    if trace.has_class("EOFError"):
+    if trace.has_class("EOFError", "GetPassWarning"):
         cause = "the AWS credentials ask for an MFA code, and there is no terminal to type it on"
     elif trace.passes("_retrieve_credentials_using"):
         cause = "the AWS credentials: " + _told_of_process(trace)
