@@ -3,6 +3,7 @@
 Nothing that an exception says is repeated: it may quote a token, a path, a URL, or what a process printed.
 """
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -47,14 +48,12 @@ _CREDENTIAL_CLASSES = (
     "PartialCredentialsError",
     "CredentialRetrievalError",
     "MetadataRetrievalError",
-    "TokenRetrievalError",
     "NoAuthTokenError",
     "UnknownCredentialError",
     "UnknownTokenProviderError",
     "RefreshWithMFAUnsupportedError",
-    "SSOError",
-    "LoginError",
 )
+_LOGIN_CLASSES = ("SSOError", "LoginError", "TokenRetrievalError")
 _NETWORK_CLASSES = ("ConnectionError", "ReadTimeoutError", "ConnectionClosedError", "TimeoutError", "timeout")
 _X_RAY_CLASSES = ("SegmentNotFoundException", "SubsegmentNotFoundException", "AlreadyEndedException")
 _PROFILE_CLASSES = {
@@ -74,6 +73,8 @@ def fault_of_settings(trace: Trace) -> Optional[SetUpFault]:
     # The certificates were still being read: the handshake itself comes after, one function deeper.
     if trace.passes("ssl_wrap_socket", "urllib3.") and not trace.passes("_ssl_wrap_socket_impl"):
         return SetUpFault(f"{_ca_setting()} names no file with certificates that can be read")
+    if trace.passes("_validate_verify_value", "botocore."):
+        return SetUpFault(f"{_ca_setting()} is empty")
     proxy_url = trace.local("botocore.httpsession", "send", "proxy_url")
     if isinstance(proxy_url, str) and not _is_proxy_url(proxy_url):
         return SetUpFault(f"{_proxy_setting(trace)} is no URL of a proxy")
@@ -114,7 +115,7 @@ def fault_of_credentials(trace: Trace, by_class: bool = True) -> Optional[SetUpF
         cause = "the AWS credentials are incomplete"
     elif trace.passes("__call__", "botocore.utils") and trace.has_class("OSError", "UnicodeError"):
         cause = "the AWS credentials: the web identity token's file cannot be read"
-    elif trace.has_class("SSOError", "LoginError", "TokenRetrievalError"):
+    elif trace.has_class(*_LOGIN_CLASSES):
         cause = "the AWS credentials: the login has ended, or there was none"
     return SetUpFault(cause, transient)
 
@@ -190,7 +191,7 @@ def _told_of_process(trace: Trace) -> str:
 
 def _ca_setting() -> str:
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
-        if os.environ.get(name):
+        if name in os.environ:
             return name
     return "ca_bundle in AWS's config file, or verify or client_cert of the client,"
 
@@ -219,4 +220,6 @@ def _is_host(host: str) -> bool:
             return bool(ipaddress.ip_address(host.partition("%")[0]))
         except ValueError:
             return False
+    with contextlib.suppress(UnicodeError):
+        host = host.encode("idna").decode()
     return bool(_HOST.fullmatch(host)) and all(len(label) <= _MAX_LABEL for label in host.split("."))

@@ -142,6 +142,8 @@ def _advice(error_code: ErrorCode, error: str, source: Optional[str]) -> str:
 
 
 def _advice_on_source(error: str) -> str:
+    if "login" in error:
+        return _BAD_CREDENTIALS
     refused = _REFUSED_CALL.search(error)
     if refused and _PASSING.fullmatch(refused["code"]):
         return _NOT_NOW

@@ -257,6 +257,13 @@ def mfa(scene):
     return {"endpoint_url": scene.function.endpoint_url, "keys": {}}
 
 
+def ended_login(scene):
+    lines = "sso_start_url = https://x\nsso_region = us-east-1\nsso_account_id = 1\nsso_role_name = x"
+    sources.config(scene.environment, scene.directory, lines)
+    scene.environment.setenv("HOME", str(scene.directory))
+    return {"endpoint_url": scene.function.endpoint_url, "keys": {}}
+
+
 def bad_header(scene):
     for name, value in (
         ("ACCESS_KEY_ID", "AKID"),
@@ -347,6 +354,7 @@ CREDENTIALS = [
         True,
         NAMED,
     ),
+    Row("login that has ended", ended_login, CONFIG, False, (*NAMED, "login")),
     Row("MFA without a terminal", mfa, CONFIG, False, (*NAMED, "MFA")),
     Row("key that no header may hold", bad_header, CONFIG, False, ("credentials",)),
     Row(

@@ -114,3 +114,14 @@ def test_an_exception_from_elsewhere_is_no_matter_of_settings(error):
     failure = from_set_up(error)
     assert (failure.error_code, failure.executed, failure.transient) == ("internal_error", "no", False)
     assert SECRET not in failure.cause
+
+
+def test_a_blank_ca_setting_is_named_where_botocore_refuses_it(monkeypatch):
+    """botocore does from 1.43 on; until then a blank path is a file that is missing."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", " ")
+    refused_with = None
+    try:
+        boto3.session.Session().client("lambda", "us-east-1").close()
+    except Exception as error:
+        refused_with = error
+    assert refused_with is None or from_set_up(refused_with).cause.startswith("REQUESTS_CA_BUNDLE is empty")
