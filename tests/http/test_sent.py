@@ -7,6 +7,7 @@ import contextlib
 import functools
 import logging
 import pathlib
+import signal
 import socket
 
 import attrs
@@ -25,6 +26,7 @@ from fault_server import (
     raw,
     redirect,
     reset_before,
+    stall_body,
     tls_contexts,
     untyped,
 )
@@ -591,3 +593,42 @@ def test_check_says_that_an_endpoint_knows_no_dry_run(reaction, scene):
         response = adapter.check()
     assert (response.success, response.invocation.executed, len(server.requests)) == (False, "no", 1)
     assert "knows no DryRun" in response.error
+
+
+# -- Signals ----------------------------------------------------------------------------------------
+
+
+def alarm(reaction: Reaction):
+    """Has the alarm go off after the request has come, in whatever the client waits for."""
+
+    def script(request):
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        return reaction
+
+    return lambda scene: {"endpoint_url": scene.serve(script).endpoint_url}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "executed"),
+    [(alarm(hang()), "maybe"), (alarm(stall_body()), "maybe"), (handshake(hang()), "no")],
+    ids=["no answer", "within the answer", "TLS handshake"],
+)
+@pytest.mark.parametrize("error", [TimeoutError, KeyError, socket.timeout])
+def test_what_a_signals_handler_raises_is_no_time_out_of_ours(prepare, executed, error, scene):
+    """urllib3 takes a TimeoutError for one of its own, and another attempt would run the function again."""
+
+    def handler(number, frame):
+        raise error(SECRET)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with LambdaAdapter("function", "us-east-1", "module", **KEYS, **prepare(scene)) as adapter:
+            if executed == "no":
+                signal.setitimer(signal.ITIMER_REAL, 0.3)  # the handshake has no script
+            response = adapter.execute(REQUEST)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert (response.error_code, response.invocation.executed) == ("internal_error", executed)
+    assert response.invocation.attempts == 1
+    assert SECRET not in str(response)
