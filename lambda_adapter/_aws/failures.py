@@ -219,7 +219,9 @@ def _unconnected(exc: BaseException, trace: Trace, client: object) -> Failure:
     """Nothing was sent: the connection was still being made."""
     if trace.has_class("LocationParseError"):
         return _of_set_up(exc, SetUpFault("the endpoint's host is none"))
-    in_time = "within connect_timeout" if trace.has_class("TimeoutError", "timeout", "ConnectTimeoutError") else ""
+    # By their own names: to urllib3 a refused connection is a kind of ConnectTimeoutError.
+    timed_out = any(type(each).__name__ in ("TimeoutError", "timeout", "ConnectTimeoutError") for each in trace.chain)
+    in_time = "within connect_timeout" if timed_out else ""
     if trace.passes("_tunnel"):
         cause = f"no way through the proxy {in_time}"
     elif trace.has_class("ProxyConnectionError"):

@@ -410,6 +410,7 @@ def test_what_breaks_before_sending_is_told_as_what_it_is(row, idempotent, scene
     assert len(scene.function.requests) == before
     for words in row.says:
         assert words in response.error
+    assert ("connect_timeout" in response.error) == (IN_TIME in row.says)
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("lambda_adapter")]
     assert SECRET not in f"{response} {ours}"
     assert "://" not in response.error
