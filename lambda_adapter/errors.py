@@ -133,6 +133,10 @@ class ConfigurationError(LambdaAdapterError):
     error_code = "configuration_error"
 
 
+class CredentialsError(ConfigurationError):
+    """Where AWS credentials come from is set up so that there can never be any; LambdaAdapter raises it."""
+
+
 class FunctionError(LambdaAdapterError):
     """The function raised, ran out of time or crashed."""
 

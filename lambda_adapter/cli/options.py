@@ -9,8 +9,10 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 import attrs
 
+from .._aws.credentials import UNUSABLE
 from .._text.redaction import shown
 from ..adapter import LambdaAdapter
+from ..errors import CredentialsError
 
 #: Parameters that are no options. The first is an argument of its own. Secrets stay out of process lists and shell
 #: histories. A client and a function cannot be typed. A circuit breaker protects a bot: one call never opens it, and
@@ -117,12 +119,14 @@ def make_adapter(args: argparse.Namespace, **fixed: Any) -> LambdaAdapter:
     try:
         with told_as_options(settings()):
             return LambdaAdapter(**{field.name: given[field.name] for field in _FIELDS if field.name in given})
+    except CredentialsError as error:
+        # A profile that does not exist, a file that cannot be parsed, half a key pair.
+        raise SetUpError(f"AWS is not set up: {str(error).rpartition(f'{UNUSABLE}: ')[2]}") from None
     except Exception as error:
         from botocore.exceptions import BotoCoreError  # here, so that --help does not take its time
 
         if not isinstance(error, BotoCoreError):
             raise
-        # A profile that does not exist, a file that cannot be parsed, half a key pair.
         raise SetUpError(f"AWS is not set up: {shown(error)}") from None
 
 
