@@ -159,7 +159,8 @@ TYPED = [
     *typed("configuration_error", False, 400, "RecursiveInvocationException", "SnapStartException"),
     *typed("configuration_error", False, 402, "ServiceQuotaExceededException"),
     *typed("configuration_error", False, 409, "RuntimeVersionDeletedException"),
-    *typed("configuration_error", False, 500, "NobodyKnowsThisException"),
+    Fault("NobodyKnowsThisException", aws_error("NobodyKnowsThisException", 500), "service_error", "maybe", True, 500),
+    Fault("NobodyKnowsThis 501", aws_error("NobodyKnowsThis", 501), "service_error", "maybe", False, 501),
 ]
 
 FAULTS = [
@@ -304,8 +305,8 @@ def test_what_never_connected_is_retried_and_did_not_run(endpoint: Any, idempote
 
 TLS_FAULTS = [
     ("plain HTTP on a TLS port", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), "connection_error", "no"),
-    ("reset in the handshake", reset_before(), "connection_lost", "maybe"),
-    ("end in the handshake", close_before(), "connection_lost", "maybe"),
+    ("reset in the handshake", reset_before(), "connection_error", "no"),
+    ("end in the handshake", close_before(), "connection_error", "no"),
 ]
 
 

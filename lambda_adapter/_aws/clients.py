@@ -18,6 +18,7 @@ import attrs
 
 from .._process import forks
 from .._rules.validation import MAX_CONCURRENCY, check_endpoint, is_loopback_url
+from . import sending
 from .credentials import LiveCredentials, Source, is_wrong_setting, live_credentials, moto_is_active, why_unusable
 from .turnstile import Turnstile
 
@@ -60,7 +61,11 @@ class _SharedClient:
         """``client.invoke``, one thread at a time where it computes."""
         if self.credentials is not None:
             # Before the turnstile: a source that takes its time must not hold up the calls of others.
-            self.credentials.get_frozen_credentials()
+            try:
+                self.credentials.get_frozen_credentials()
+            except Exception:
+                sending.begin()
+                raise
         with self._turnstile:
             return self.client.invoke(**arguments)
 
@@ -182,13 +187,13 @@ class ClientLease:
             if not is_wrong_setting(exc):
                 raise
             return why_unusable(exc)
-        # One look for all adapters that share a source: looking again costs, and is done where a call needs it.
-        if credentials is None or credentials.looked:
+        # One look for all adapters that share a source: one that is down costs seconds, and each call looks again.
+        if credentials is None or (credentials.looked and not credentials.why_unusable()):
             return None
         try:
             credentials.look()
-        except Exception as exc:
-            return why_unusable(exc)
+        except Exception:
+            return credentials.why_unusable()
         return None
 
     def renew(self, stale: object) -> bool:
@@ -230,6 +235,8 @@ class GivenClient:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.invoke = client.invoke
+        # Its owner may have it retry.
+        sending.watch(client, retries=True)
         register = getattr(getattr(getattr(client, "meta", None), "events", None), "register", None)
         if callable(register):
             # With an id, so that adapters that are given the same client do it once.
@@ -250,6 +257,7 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
     import botocore.handlers
 
     client = _reachable_client(session, settings)
+    sending.watch(client)
     client.meta.events.register("before-parse.lambda.Invoke", _end_interim)
     client.meta.events.register("before-parse.lambda.Invoke", _blank_unreadable_error)
     # What is left of botocore's retries: a handler that asks whether to retry, and two headers that tell AWS of it and

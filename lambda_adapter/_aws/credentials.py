@@ -83,8 +83,13 @@ class LiveCredentials:
 
     @property
     def looked(self) -> bool:
-        """Whether the source has been asked at all, and did not raise."""
-        return self._found is not None or (self._looks > 0 and self._error is None)
+        """Whether the source has been asked at all."""
+        return self._looks > 0
+
+    def why_unusable(self) -> Optional[str]:
+        """Why the source can never work as it is configured, judging by the last look; None if it can."""
+        error = self._error
+        return None if error is None else why_unusable(error)
 
     @property
     def absent(self) -> bool:
