@@ -400,7 +400,7 @@ def _taken(options: List[Tuple[int, int, int]]) -> List[Tuple[int, int, int]]:
 def _pool_classes(read_timeout_s: float) -> Dict[str, type]:
     """botocore's pools, whose connections, once made, wait for read_timeout.
 
-    urllib3 leaves connect_timeout on a new connection while the request is sent.
+    urllib3 leaves connect_timeout on the socket while the request is sent.
     """
     from botocore import awsrequest
 
@@ -409,6 +409,12 @@ def _pool_classes(read_timeout_s: float) -> Dict[str, type]:
             def connect(self) -> None:
                 super().connect()
                 self.sock.settimeout(read_timeout_s)
+
+            def request(self, *args: Any, **kwargs: Any) -> None:
+                if self.sock is not None:
+                    # urllib3 2 gives a connection that is there already its timeout anew.
+                    self.timeout = read_timeout_s
+                super().request(*args, **kwargs)
 
         return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
 
