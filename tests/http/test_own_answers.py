@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -256,9 +257,14 @@ def test_two_workers_of_uwsgi_have_their_own_answers(tmp_path):
     options = ["--http-socket", f"127.0.0.1:{port}", "--master", "--processes", "2", "--enable-threads", "--need-app"]
     with FaultServer(echo) as server:
         environment = {**os.environ, "ENDPOINT": server.endpoint_url, "PYTHONPATH": os.pathsep.join(paths)}
-        command = [shutil.which("uwsgi"), *options, "--wsgi-file", str(tmp_path / "application.py"), "--die-on-term"]
+        command = [shutil.which("uwsgi"), *options, "--wsgi-file", str(tmp_path / "application.py")]
         running = subprocess.Popen(
-            command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            env=environment,
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             _wait_for(port, running)
@@ -269,7 +275,8 @@ def test_two_workers_of_uwsgi_have_their_own_answers(tmp_path):
             for thread in threads:
                 thread.join(60)
         finally:
-            running.terminate()
+            # The master and its workers; on a polite signal it waits for them for a minute.
+            os.killpg(running.pid, signal.SIGKILL)
             running.wait(30)
     assert len(got) == 60
     assert [line for nonce, line in got if line.split()[1] != nonce] == []
