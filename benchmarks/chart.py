@@ -33,8 +33,9 @@ _STYLES = {
 }
 #: Of neighbouring markers at one number of calls in flight: how far they stand apart.
 _DODGE = 1.09
+_TICKS = (10, 20, 50, 100, 200, 500, 1000, 2000)
 #: Of neighbouring labels: a line of text.
-_APART = 1.2
+_APART = 1.28
 
 
 def draw(samples: List[Json], path: pathlib.Path) -> None:
@@ -46,14 +47,14 @@ def draw(samples: List[Json], path: pathlib.Path) -> None:
     matplotlib.rcParams.update({"svg.hashsalt": "lambda_adapter", "svg.fonttype": "none", "font.size": 10})
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(SCHEMES), figsize=(12, 5.4), sharey=True, facecolor="white")
-    figure.subplots_adjust(left=0.06, right=0.86, top=0.86, bottom=0.11, wspace=0.55)
+    figure, panels = pyplot.subplots(1, len(SCHEMES), figsize=(12, 5.6), sharey=True, facecolor="white")
+    figure.subplots_adjust(left=0.06, right=0.83, top=0.87, bottom=0.1, wspace=0.62)
     for axes, (scheme, title) in zip(panels, SCHEMES.items()):
         _draw_panel(axes, scheme, samples)
         axes.set_title(title, loc="left")
     panels[0].set_ylabel("calls per second (logarithmic)")
     figure.suptitle(
-        "A 100 ms function, called from one event loop; nothing pinned to a core. Medians, from least to most.",
+        "A 100 ms function, called from one event loop; nothing pinned. Medians, and bars from least to most.",
         x=0.06,
         ha="left",
     )
@@ -81,8 +82,8 @@ def _draw_panel(axes: Any, scheme: str, samples: List[Json]) -> None:
     axes.set_yscale("log")
     axes.set_xticks(levels, [str(level) for level in levels])
     axes.minorticks_off()
-    ticks = [tick for tick in (5, 10, 20, 50, 100, 200, 500, 1000, 2000) if tick <= 2 * max(ends.values())]
-    axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.set_yticks(_TICKS, [f"{tick:,}" for tick in _TICKS])
+    axes.set_ylim(7, 2000)
     axes.set_xlabel("calls in flight (logarithmic)")
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -12,7 +12,7 @@ import attrs
 
 from .peers import AIOBOTO3, AIOBOTOCORE, AWS_SDK
 
-#: Git ignores this directory.
+#: Git ignores this directory. Each Python that runs the benchmarks has its own environments in it.
 _FOLDER = pathlib.Path(__file__).resolve().parent.parent / ".benchmarks"
 _VERSIONS = """
 import importlib.metadata, json, platform
@@ -33,7 +33,7 @@ class Environment:
 
     def make(self, say: Callable[[str], None]) -> Optional[str]:
         """Its Python; on the first run it is made. None, and a word about it, where no Python is new enough."""
-        python = _FOLDER / self.package / "bin" / "python"
+        python = _FOLDER / "{}-{}.{}".format(self.package, *sys.version_info) / "bin" / "python"
         if python.exists() and _runs(str(python), f"import importlib.metadata as m; m.version({self.package!r})"):
             return str(python)
         base = next(filter(self._fits, _pythons()), None)
@@ -41,14 +41,14 @@ class Environment:
             say("{} is left out: it needs Python {}.{}, and there is none here".format(self.package, *self.python))
             return None
         say(f"making a virtual environment for {self.package}")
-        subprocess.run([base, "-m", "venv", "--clear", str(python.parent.parent)], check=True)
-        install = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", self.package]
+        subprocess.run([base, "-I", "-m", "venv", "--clear", str(python.parent.parent)], check=True)
+        install = [str(python), "-I", "-m", "pip", "install", "-qq", "--disable-pip-version-check", self.package]
         subprocess.run(install, check=True, stdout=sys.stderr)
         return str(python)
 
     def versions(self, python: str) -> Dict[str, str]:
         script = _VERSIONS.format((self.package, *self.along))
-        found: Dict[str, str] = json.loads(subprocess.check_output([python, "-c", script]))
+        found: Dict[str, str] = json.loads(subprocess.check_output([python, "-I", "-c", script]))
         return found
 
     def _fits(self, python: str) -> bool:
@@ -74,5 +74,5 @@ def _pythons() -> Iterator[str]:
 
 
 def _runs(python: str, script: str) -> bool:
-    """Whether it ends well; pyenv's stand-ins for a Python may not."""
-    return subprocess.run([python, "-c", script], capture_output=True).returncode == 0
+    """Whether it ends well, without this shell's PYTHONPATH; pyenv's stand-ins for a Python may not."""
+    return subprocess.run([python, "-I", "-c", script], capture_output=True).returncode == 0
