@@ -31,9 +31,9 @@ class Environment:
     #: The oldest Python that the package supports.
     python: Tuple[int, int] = (3, 8)
 
-    def make(self, say: Callable[[str], None]) -> Optional[str]:
+    def make(self, say: Callable[[str], None], folder: pathlib.Path = _FOLDER) -> Optional[str]:
         """Its Python; on the first run it is made. None, and a word about it, where no Python is new enough."""
-        python = _FOLDER / "{}-{}.{}".format(self.package, *sys.version_info) / "bin" / "python"
+        python = folder / "{}-{}.{}".format(self.package, *sys.version_info) / "bin" / "python"
         if python.exists() and _runs(str(python), f"import importlib.metadata as m; m.version({self.package!r})"):
             return str(python)
         base = next(filter(self._fits, _pythons()), None)

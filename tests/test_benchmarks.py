@@ -282,10 +282,9 @@ def test_the_chart_tells_each_peer_by_colour_marker_line_and_label(benchmarks, t
     assert path.read_text(encoding="utf-8") == drawn, "equal results should give equal files"
 
 
-def test_a_peer_that_needs_a_newer_python_is_left_out_with_a_word(benchmarks, monkeypatch, tmp_path):
-    monkeypatch.setattr(benchmarks.environments, "_FOLDER", tmp_path)
+def test_a_peer_that_needs_a_newer_python_is_left_out_with_a_word(benchmarks, tmp_path):
     said = []
-    assert benchmarks.environments.Environment("package", (), python=(4, 0)).make(said.append) is None
+    assert benchmarks.environments.Environment("package", (), python=(4, 0)).make(said.append, tmp_path) is None
     assert said == ["package is left out: it needs Python 4.0, and there is none here"]
     assert not list(tmp_path.iterdir())
 
