@@ -5,13 +5,13 @@ import math
 import time
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple, TypeVar, Union
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple, TypeVar, Union, get_args
 
 import attrs
 from attrs.validators import optional
 
 from ._aws import failures
-from ._aws.clients import ClientLease, ClientSettings, GivenClient
+from ._aws.clients import ClientLease, ClientSettings, GivenClient, LambdaClient
 from ._aws.failures import Failure
 from ._call.attempts import Invoker
 from ._call.backoff import Backoff
@@ -20,7 +20,7 @@ from ._call.outcomes import Result, failed, log_end, refused, to_response
 from ._call.reporter import AttemptReporter
 from ._call.workers import QueueFullError, Steps, Workers, drive
 from ._process import forks
-from ._rules import validation
+from ._rules import limits, validation
 from ._wire.arguments import CHECK, InvokeArguments
 from ._wire.payload import EncodedRequest, UnfitRequestError, encode_request
 from .circuit import Circuit, CircuitBreaker, effect_of
@@ -29,14 +29,14 @@ from .health import Health, HealthTracker
 from .invocations import Attempt
 from .messages import ExecuteResponse, Request
 
-R = TypeVar("R")
+R = TypeVar("R", bound=Request)
 
 logger = logging.getLogger("lambda_adapter")
 logger.addHandler(logging.NullHandler())
 
 _MAX_PAYLOAD_BYTES = {
-    "RequestResponse": validation.MAX_REQUEST_RESPONSE_BYTES,
-    "Event": validation.MAX_EVENT_BYTES,
+    "RequestResponse": limits.MAX_REQUEST_RESPONSE_BYTES,
+    "Event": limits.MAX_EVENT_BYTES,
 }
 
 
@@ -58,7 +58,7 @@ class LambdaAdapter:
         initial_retry_delay: Seconds before the first retry, over 0 and up to 3,600; doubled for each further one.
         max_retry_delay: The longest wait before a retry in seconds, over 0 and up to 3,600.
         connect_timeout: Seconds to connect within, over 0 and up to 120.
-        read_timeout: Seconds without a byte of the answer, over 0 and up to 960 (a function may run 15 minutes).
+        read_timeout: Seconds without a byte of the answer, over 0 and up to 1,860 (a function may run 30 minutes).
         aws_access_key_id: With ``aws_secret_access_key``, else the environment, profile or role decides.
         aws_secret_access_key: With ``aws_access_key_id``.
         module_version: The module's version, for ``get_module_info``.
@@ -93,15 +93,13 @@ class LambdaAdapter:
     module_name: str = attrs.field(validator=validation.module_name)
     function_prefix: Optional[str] = attrs.field(default=None, validator=validation.function_prefix)
     invocation_type: InvocationType = attrs.field(
-        default="RequestResponse", validator=validation.one_of(validation.INVOCATION_TYPES)
+        default="RequestResponse", validator=validation.one_of(get_args(InvocationType))
     )
-    max_retries: int = attrs.field(default=3, validator=validation.integer(least=0, most=validation.MAX_RETRIES))
-    initial_retry_delay: float = attrs.field(default=0.5, validator=validation.number(most=validation.MAX_DELAY_S))
-    max_retry_delay: float = attrs.field(default=30.0, validator=validation.number(most=validation.MAX_DELAY_S))
-    connect_timeout: float = attrs.field(
-        default=10.0, validator=validation.number(most=validation.MAX_CONNECT_TIMEOUT_S)
-    )
-    read_timeout: float = attrs.field(default=30.0, validator=validation.number(most=validation.MAX_READ_TIMEOUT_S))
+    max_retries: int = attrs.field(default=3, validator=validation.integer(least=0, most=limits.MAX_RETRIES))
+    initial_retry_delay: float = attrs.field(default=0.5, validator=validation.number(most=limits.MAX_DELAY_S))
+    max_retry_delay: float = attrs.field(default=30.0, validator=validation.number(most=limits.MAX_DELAY_S))
+    connect_timeout: float = attrs.field(default=10.0, validator=validation.number(most=limits.MAX_CONNECT_TIMEOUT_S))
+    read_timeout: float = attrs.field(default=30.0, validator=validation.number(most=limits.MAX_READ_TIMEOUT_S))
     aws_access_key_id: Optional[str] = attrs.field(default=None, validator=validation.credential, repr=False)
     aws_secret_access_key: Optional[str] = attrs.field(default=None, validator=validation.credential, repr=False)
     module_version: str = attrs.field(default="1.0.0", validator=validation.module_version)
@@ -110,15 +108,15 @@ class LambdaAdapter:
         default=None, validator=validation.credential, repr=False, kw_only=True
     )
     endpoint_url: Optional[str] = attrs.field(default=None, validator=validation.endpoint_url, repr=False, kw_only=True)
-    client: Any = attrs.field(default=None, repr=False, kw_only=True)
+    client: Optional[LambdaClient] = attrs.field(default=None, repr=False, kw_only=True)
     qualifier: Optional[str] = attrs.field(default=None, validator=validation.qualifier, kw_only=True)
     idempotent: bool = attrs.field(default=True, validator=validation.flag, kw_only=True)
     jitter: float = attrs.field(default=1.0, validator=validation.number(most=1, positive=False), kw_only=True)
     total_timeout: Optional[float] = attrs.field(
-        default=None, validator=optional(validation.number(most=validation.MAX_TOTAL_TIMEOUT_S)), kw_only=True
+        default=None, validator=optional(validation.number(most=limits.MAX_TOTAL_TIMEOUT_S)), kw_only=True
     )
     max_concurrency: int = attrs.field(
-        default=64, validator=validation.integer(least=1, most=validation.MAX_CONCURRENCY), kw_only=True
+        default=64, validator=validation.integer(least=1, most=limits.MAX_CONCURRENCY), kw_only=True
     )
     max_pending: Optional[int] = attrs.field(
         default=None, validator=optional(validation.integer(least=0)), kw_only=True
@@ -147,9 +145,9 @@ class LambdaAdapter:
 
     def __attrs_post_init__(self) -> None:
         validation.complete_credentials(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
-        validation.own_client(self.client, self.aws_access_key_id, self.endpoint_url)
-        function_name = validation.function_name(self.function_identifier, self.function_prefix, self.region)
-        validation.one_qualifier(function_name, self.qualifier)
+        validation.own_client(self.client, self.region, self.aws_access_key_id, self.endpoint_url)
+        function = validation.function(self.function_identifier, self.function_prefix, self.region)
+        validation.one_qualifier(function, self.qualifier)
         validation.synchronous(
             self.invocation_type, log_tail=self.log_tail, send_client_context=self.send_client_context
         )
@@ -157,7 +155,7 @@ class LambdaAdapter:
         if self.isolate_communities:
             validation.knows_tenants(lease.get().client)
         arguments = InvokeArguments(
-            function_name,
+            function.text,
             invocation_type=self.invocation_type,
             qualifier=self.qualifier,
             isolate_communities=self.isolate_communities,
@@ -166,7 +164,7 @@ class LambdaAdapter:
         )
         # The class is frozen for its users; these are its own.
         for name, value in (
-            ("function_name", function_name),
+            ("function_name", function.text),
             ("_required", frozenset(self.required_scopes)),
             ("_health", HealthTracker(self.unhealthy_threshold)),
             ("_circuit", Circuit(self.circuit_breaker)),
@@ -179,7 +177,7 @@ class LambdaAdapter:
         logger.info(
             "Initialised module=%s function=%s region=%s type=%s retries=%d",
             self.module_name,
-            function_name,
+            function.text,
             self.region,
             self.invocation_type,
             self.max_retries,

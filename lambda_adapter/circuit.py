@@ -8,6 +8,7 @@ import attrs
 
 from ._process import forks
 from ._rules import validation
+from ._rules.limits import MAX_DELAY_S
 from .codes import CODES, CircuitEffect, ErrorCode
 
 
@@ -27,7 +28,7 @@ class CircuitBreaker:
     """
 
     failure_threshold: int = attrs.field(default=5, validator=validation.integer(least=1))
-    reset_timeout: float = attrs.field(default=30.0, validator=validation.number(most=validation.MAX_DELAY_S))
+    reset_timeout: float = attrs.field(default=30.0, validator=validation.number(most=MAX_DELAY_S))
     clock: Callable[[], float] = attrs.field(
         default=time.monotonic, validator=validation.plain_function, repr=False, eq=False, kw_only=True
     )

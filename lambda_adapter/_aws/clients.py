@@ -12,12 +12,13 @@ import socket
 import sys
 import threading
 import weakref
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Protocol, Tuple
 
 import attrs
 
 from .._process import forks
-from .._rules.validation import MAX_CONCURRENCY
+from .._rules.limits import MAX_CONCURRENCY
+from . import moto_seam, sending
 from .turnstile import Turnstile
 
 #: What decides which credentials, endpoint and certificates a client made now would use.
@@ -46,6 +47,12 @@ _ENVIRONMENT = (
 
 #: NATs and load balancers drop idle connections after about 350 s; Linux alone first probes after 7,200 s.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 3}
+
+
+class LambdaClient(Protocol):
+    """What the adapter needs of a boto3 Lambda client."""
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 @attrs.frozen
@@ -137,7 +144,7 @@ class ClientLease:
 
         Keep the returned object for as long as its ``client`` is in use.
         """
-        registry, mocked = _registry, _moto_is_active()
+        registry, mocked = _registry, moto_seam.is_active()
         held = self._held
         if held is not None and held[0] is registry and held[1] is mocked:
             return held[2]
@@ -153,9 +160,11 @@ class ClientLease:
 class GivenClient:
     """A user's own client, in the place of a lease and of what it holds."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: LambdaClient) -> None:
         self.client = client
         self.invoke = client.invoke
+        # Its owner may have it retry.
+        sending.watch(client, retries=True)
 
     def get(self) -> "GivenClient":
         return self
@@ -170,13 +179,7 @@ def _digest(values: Tuple[Any, ...]) -> str:
 
 def _environment_digest() -> str:
     """Changes when a client made now would be another than one made before."""
-    return _digest((*map(os.environ.get, _ENVIRONMENT), _moto_is_active()))
-
-
-def _moto_is_active() -> bool:
-    """Whether a moto mock is on: a client made under it must not reach AWS later, nor the reverse."""
-    moto = sys.modules.get("moto.core.models")
-    return bool(getattr(getattr(moto, "botocore_stubber", None), "enabled", False))
+    return _digest((*map(os.environ.get, _ENVIRONMENT), moto_seam.is_active()))
 
 
 def _make_client(session: Any, settings: ClientSettings) -> Any:
@@ -210,6 +213,7 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
             ),
         ),
     )
+    sending.watch(client)
     client.meta.events.register("before-parse.lambda.Invoke", _blank_unreadable_error)
     # What is left of botocore's retries: a handler that asks whether to retry, and two headers that tell AWS of it and
     # have to be signed. Without them a call takes 7 % less CPU.

@@ -8,13 +8,22 @@ import attrs
 
 from .._aws import failures
 from .._aws.failures import Failure
-from .._rules.validation import MAX_REQUEST_RESPONSE_BYTES
+from .._aws.sending import Sending
+from .._rules.limits import MAX_ANSWER_BYTES
 from .._text.redaction import json_kind
-from .._wire.answer import PERMITTED, QUEUED, InvalidAnswerError, decode_answer, decode_function_error, to_text
+from .._wire.answer import (
+    PERMITTED,
+    QUEUED,
+    InvalidAnswerError,
+    decode_answer,
+    decode_function_error,
+    decode_unmarked_error,
+    to_text,
+)
 from .._wire.arguments import InvokeArguments
 from .._wire.head import Head, read_head
 from .._wire.payload import EncodedRequest
-from ..codes import WhyEnded
+from ..codes import CODES, WhyEnded
 from .backoff import Backoff
 from .deadline import Deadline
 from .outcomes import Outcome, Result, failed
@@ -22,8 +31,6 @@ from .reporter import AttemptReporter
 
 logger = logging.getLogger("lambda_adapter")
 
-#: An answer over AWS's limit comes from no Lambda function; the margin is for AWS to be generous with.
-MAX_ANSWER_BYTES = MAX_REQUEST_RESPONSE_BYTES + 65_536
 _CHUNK_BYTES = 65_536
 
 
@@ -114,11 +121,16 @@ class Invoker:
         """One request and its whole answer. Raises nothing that is an Exception."""
         try:
             shared = self._client()
-            response = shared.invoke(
-                **self._arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
-            )
         except Exception as exc:
-            return failed(failures.from_exception(exc))
+            return failed(failures.from_set_up(exc))
+        arguments = self._arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
+        sending = Sending()
+        try:
+            with sending:
+                response = shared.invoke(**arguments)
+        except Exception as exc:
+            failure = failures.from_exception(exc, sending, getattr(shared, "client", shared))
+            return failed(failures.of_dry_run(failure) if self._arguments.invocation_type == "DryRun" else failure)
         try:
             head = read_head(response)
         except Exception as exc:
@@ -142,8 +154,14 @@ class Invoker:
         if self._arguments.invocation_type == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
             return Outcome(executed="maybe", answer=QUEUED, head=head)
-        answer = decode_answer(answer_text)
-        failure = None if answer.success else Failure("function_failed")
+        try:
+            answer = decode_answer(answer_text)
+        except InvalidAnswerError:
+            error = decode_unmarked_error(answer_text, payload)
+            if error is None:
+                raise
+            return failed(Failure("function_error", error), head)
+        failure = None if answer.success else Failure("function_failed", answer.cause or CODES["function_failed"].cause)
         return Outcome(executed="yes", answer=answer, failure=failure, head=head)
 
 

@@ -1,61 +1,25 @@
-"""Validators of the adapter's parameters, and AWS's limits with their sources.
+"""Validators of the adapter's parameters.
 
 Each validator raises ValueError with the parameter's name, the shape of what was given, and what it may be.
 """
 
+import difflib
+import functools
 import inspect
 import ipaddress
 import re
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 from urllib.parse import urlsplit
 
 from .._text.redaction import class_name, shown
+from .identifiers import FunctionIdentifier, is_qualifier, parse_identifier
+from .limits import MAX_FUNCTION_NAME_CHARS
 
-#: A synchronous invocation's payload and answer, in bytes each.
-#: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-MAX_REQUEST_RESPONSE_BYTES = 6_291_456
-#: An asynchronous (Event) invocation's payload, in bytes (same page; 256 KB until late 2025).
-MAX_EVENT_BYTES = 1_048_576
-
-#: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (FunctionName)
-MAX_FUNCTION_NAME_CHARS = 64
-MAX_FUNCTION_IDENTIFIER_CHARS = 256
-
-#: A 15-minute function, the longest that AWS runs, and a margin.
-MAX_READ_TIMEOUT_S = 960
-MAX_CONNECT_TIMEOUT_S = 120
-MAX_DELAY_S = 3_600
-#: A day: longer than that nobody waits in a chat, and no clock is trusted.
-MAX_TOTAL_TIMEOUT_S = 86_400
-MAX_RETRIES = 100
-MAX_CONCURRENCY = 1_024
-
-#: JSON deeper than this is refused in both directions: Python's own parser gives up at about 1,000 levels, less what
-#: its caller's stack already holds.
-MAX_DEPTH = 200
-
-#: Python itself writes and reads integers of up to 4,300 digits, which is a little more.
-MAX_INTEGER_BITS = 14_000
-
-INVOCATION_TYPES = ("RequestResponse", "Event")
-
-#: Of botocore's Lambda model, but with the ARN's parts all there or none. To be used with fullmatch only.
-FUNCTION = re.compile(
-    r"""
-    (?: (?P<arn> arn:aws[a-zA-Z-]*:lambda:
-            (?P<region> (?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d ):
-            \d{12}:function: )
-      | (?P<partial> (?:\d{12}:function: | \d{12}: | function:) ) )?
-    (?P<name> [a-zA-Z0-9-_.]+ )
-    (?: :(?P<qualifier> \$LATEST(?:\.PUBLISHED)? | [a-zA-Z0-9-_]+ ) )?
-    """,
-    re.ASCII | re.VERBOSE,
-)
-#: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (Qualifier)
-_QUALIFIER = re.compile(r"\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9$_-]{1,128}", re.ASCII)
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-#: What botocore takes for a region: one label of a host name.
-_REGION = re.compile(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)", re.ASCII)
+#: The form of all regions, those included that the installed botocore does not know yet.
+_REGION = re.compile(r"(eusc-)?[a-z]{2}(-gov|-iso[a-z]?)?-[a-z]{1,40}-[0-9]{1,2}")
+#: How alike two regions are when one may be meant by the other (difflib's ratio).
+_NEAR = 0.75
 
 #: What botocore takes for a host name.
 _HOST = re.compile(r"((?!-)[a-z\d-]{1,63}(?<!-)\.)*(?!-)[a-z\d-]{1,63}(?<!-)\.?", re.ASCII | re.IGNORECASE)
@@ -113,9 +77,24 @@ def instance(kind: type) -> Validator:
 
 
 def plain_function(_: Any, attribute: Any, value: Any) -> None:
-    """What can be called; nobody would await what an async function returns."""
-    if not callable(value) or inspect.iscoroutinefunction(value):
-        raise _wrong(attribute.name, "a function that is not async", value)
+    """What runs when it is called; an async function or a generator would never begin."""
+    if not callable(value) or is_async(value) or _runs_as(value, inspect.CO_GENERATOR):
+        raise _wrong(attribute.name, "a function that is neither async nor a generator", value)
+
+
+def is_async(function: Callable[..., object]) -> bool:
+    """Whether what a call of ``function`` returns must be awaited, or iterated over with ``async for``."""
+    # inspect alone would miss partials of methods on Python 3.8, and objects with an async __call__ on all.
+    flags = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+    return _runs_as(function, flags) or inspect.iscoroutinefunction(function)
+
+
+def _runs_as(function: Callable[..., object], flags: int) -> bool:
+    """Whether the code that a call of ``function`` runs has one of these flags of ``inspect``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    codes = [getattr(called, "__code__", None) for called in (function, type(function).__call__)]
+    return any(getattr(code, "co_flags", 0) & flags for code in codes)
 
 
 def one_of(options: Tuple[str, ...]) -> Validator:
@@ -129,14 +108,13 @@ def one_of(options: Tuple[str, ...]) -> Validator:
 
 
 def qualifier(_: Any, attribute: Any, value: Any) -> None:
-    if value is not None and not (isinstance(value, str) and _QUALIFIER.fullmatch(value)):
+    if value is not None and not (isinstance(value, str) and is_qualifier(value)):
         raise _wrong(attribute.name, "a version or alias ('3', 'prod', '$LATEST') or None", value)
 
 
-def one_qualifier(identifier: str, separate: Optional[str]) -> None:
+def one_qualifier(identifier: FunctionIdentifier, separate: Optional[str]) -> None:
     """A version in the identifier and another beside it leave open which one is meant."""
-    parts = FUNCTION.fullmatch(identifier)
-    if separate is not None and parts is not None and parts["qualifier"]:
+    if separate is not None and identifier.qualifier is not None:
         raise ValueError("qualifier must be None where function_identifier ends in one; leave one of the two out")
 
 
@@ -171,8 +149,34 @@ def module_version(_: Any, attribute: Any, value: Any) -> None:
 
 
 def region(_: Any, attribute: Any, value: Any) -> None:
-    if not isinstance(value, str) or not _REGION.fullmatch(value):
-        raise _wrong(attribute.name, "an AWS region, like 'us-east-1'", value)
+    check_region(attribute.name, value)
+
+
+def check_region(name: str, value: Any) -> None:
+    """Raise ValueError for what has not the form of a region; it suggests the known one that is nearest, if any is."""
+    if isinstance(value, str) and _REGION.fullmatch(value):
+        return
+    near = _nearest_region(value) if isinstance(value, str) else None
+    raise _wrong(name, f"an AWS region (did you mean '{near}'?)" if near else "an AWS region, like 'us-east-1'", value)
+
+
+def _nearest_region(text: str) -> Optional[str]:
+    text = re.sub(r"[\s_]+", "-", text[:100].strip().lower())
+    regions = _known_regions()
+    within = [known for known in regions if known in text]  # of a zone, 'us-east-1a', or a host
+    if within:
+        return max(within, key=len)
+    alike = {known: difflib.SequenceMatcher(None, text, known).ratio() for known in regions}
+    nearest = max(sorted(alike), key=alike.__getitem__)  # the first of equals: us-east-1 for 'us-east'
+    return nearest if alike[nearest] >= _NEAR else None
+
+
+def _known_regions() -> List[str]:
+    """The regions of all partitions that the installed botocore knows; read for an error's text only."""
+    from botocore.loaders import Loader
+
+    partitions = Loader().load_data("partitions")["partitions"]
+    return [name for partition in partitions for name in partition["regions"] if _REGION.fullmatch(name)]
 
 
 def to_scopes(value: Any) -> Any:
@@ -199,12 +203,24 @@ def complete_credentials(key_id: Optional[str], secret: Optional[str], token: Op
         raise ValueError("aws_session_token must come with aws_access_key_id and aws_secret_access_key")
 
 
-def own_client(client: Any, key_id: Optional[str], url: Optional[str]) -> None:
-    """A given client brings its own credentials and endpoint."""
+def own_client(client: Any, client_region: str, key_id: Optional[str], url: Optional[str]) -> None:
+    """A given client brings its own credentials and endpoint, and is for Lambda in the adapter's region."""
     if client is None:
         return
+    # A stub of somebody's tests has neither, or a mock that is no string.
+    meta = getattr(client, "meta", None)
+    service = getattr(getattr(meta, "service_model", None), "service_name", "lambda")
+    own_region = getattr(meta, "region_name", client_region)
+    if isinstance(service, str) and service != "lambda":
+        raise ValueError(f"client must be a boto3 client of lambda; got one of {shown(service, 40)}")
     if not callable(getattr(client, "invoke", None)):
         raise ValueError(f"client must be a boto3 Lambda client, with an invoke method; got {type(client).__name__}")
+    if is_async(client.invoke):
+        raise ValueError("client must be a boto3 Lambda client; the given one has an async invoke, as aioboto3's has")
+    if isinstance(own_region, str) and own_region != client_region:
+        raise ValueError(
+            f"client is in {shown(own_region, 40)} and region is {client_region}; a client calls its own region only"
+        )
     if key_id is not None or url is not None:
         raise ValueError("client goes without aws_access_key_id and endpoint_url: it has its own")
 
@@ -245,36 +261,29 @@ def function_prefix(_: Any, attribute: Any, value: Any) -> None:
         raise _wrong(attribute.name, "a string or None", value)
 
 
-def function_name(identifier: Any, prefix: Optional[str], client_region: str) -> str:
-    """The name to invoke: prefix and identifier in one, if AWS could have such a function.
+def function(identifier: object, prefix: Optional[str], client_region: str) -> FunctionIdentifier:
+    """The function to invoke: prefix and identifier in one, if AWS could have such a function.
 
     Raises:
         ValueError: No name, partial ARN or ARN; a prefix in front of an ARN; an ARN of another region.
     """
     if not isinstance(identifier, str):
         raise _wrong("function_identifier", "a string", identifier)
-    parts = FUNCTION.fullmatch(identifier)
-    is_arn = parts is not None and bool(parts["arn"] or parts["partial"])
-    if prefix and is_arn:
+    alone = parse_identifier(identifier)
+    if prefix and alone is not None and alone.is_arn:
         raise ValueError("function_prefix goes in front of a name, and function_identifier is an ARN; leave one out")
     name = f"{prefix or ''}{identifier}"
-    parts = FUNCTION.fullmatch(name)
-    if parts is None or not _is_possible(parts, name):
+    parsed = parse_identifier(name)
+    if parsed is None:
         raise _wrong(
             "function_identifier",
             f"a function's name (letters, digits, '-', '_' and '.', up to {MAX_FUNCTION_NAME_CHARS} characters with "
             "its prefix), partial ARN or ARN with a 12-digit account",
             name,
         )
-    if parts["region"] and parts["region"] != client_region:
+    if parsed.region and parsed.region != client_region:
         raise ValueError(
-            f"function_identifier is in {parts['region']} and region is {client_region}; "
+            f"function_identifier is in {parsed.region} and region is {client_region}; "
             "a function can only be invoked through its own region"
         )
-    return name
-
-
-def _is_possible(parts: "re.Match[str]", name: str) -> bool:
-    bare_limit = MAX_FUNCTION_IDENTIFIER_CHARS if parts["arn"] or parts["partial"] else MAX_FUNCTION_NAME_CHARS
-    fits = len(parts["name"]) <= bare_limit and len(name) <= MAX_FUNCTION_IDENTIFIER_CHARS
-    return fits and parts["name"] not in (".", "..")
+    return parsed

@@ -7,12 +7,11 @@ from typing import Any, Dict, Optional
 
 import attrs
 
+from .._rules.limits import MAX_CLIENT_CONTEXT_CHARS, MAX_TENANT_ID_CHARS
 from .payload import EncodedRequest, UnfitRequestError
 
-#: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (ClientContext), in characters of base64.
-MAX_CLIENT_CONTEXT_CHARS = 3_583
-#: The same page (TenantId).
-_TENANT = re.compile(r"[a-zA-Z0-9._:/=+\-@ ]{1,256}", re.ASCII)
+#: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (TenantId)
+_TENANT = re.compile(r"[a-zA-Z0-9._:/=+\-@ ]+", re.ASCII)
 
 
 @attrs.frozen
@@ -46,7 +45,7 @@ class InvokeArguments:
 
     def check(self, call: EncodedRequest) -> None:
         """Raise UnfitRequestError for a call that its arguments cannot hold."""
-        if self.isolate_communities and not _TENANT.fullmatch(_tenant(call)):
+        if self.isolate_communities and not _is_tenant(_tenant(call)):
             raise UnfitRequestError(
                 "community_id must be 1 to 256 letters, digits, spaces and . _ : / = + - @ for its own environments"
             )
@@ -64,6 +63,10 @@ class InvokeArguments:
         if self.send_client_context:
             arguments["ClientContext"] = _client_context(call, number, deadline_ms)
         return arguments
+
+
+def _is_tenant(tenant: str) -> bool:
+    return len(tenant) <= MAX_TENANT_ID_CHARS and _TENANT.fullmatch(tenant) is not None
 
 
 def _tenant(call: EncodedRequest) -> str:

@@ -2,83 +2,54 @@
 
 import json
 import math
+from itertools import chain
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import attrs
 import cattrs
 from cattrs.fns import identity
 
-from .._rules.validation import MAX_DEPTH, MAX_INTEGER_BITS
+from .._rules.limits import MAX_DEPTH, MAX_INTEGER_BITS
 from .._text.redaction import class_name, json_kind, shown
 from .._text.timestamps import utc_timestamp
-from ..messages import Id
-
-Validator = Callable[[Any, Any, Any], None]
+from ..messages import UNKNOWN_COMMUNITY, Id, Request
 
 
 class UnfitRequestError(Exception):
     """A request that cannot be sent; the text names the path and what it should be."""
 
 
-def _typed(path: str, kinds: Tuple[type, ...], what: str) -> Validator:
-    """A validator that names the place in the request that a value came from."""
-
-    def check(_instance: Any, _attribute: Any, value: Any) -> None:
-        # bool is an int to Python, and to nobody who sends a seat count.
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise UnfitRequestError(f"{path} must be {what}, not {json_kind(value)}")
-        _check_scalar(value, path)
-
-    return check
-
-
-def _text(path: str) -> Validator:
-    return _typed(path, (str,), "a string")
-
-
-def _optional_text(path: str) -> Validator:
-    return _typed(path, (str, type(None)), "a string or null")
-
-
-def _id(path: str) -> Validator:
-    return _typed(path, (str, int), "a string or an integer")
-
-
 @attrs.frozen
 class Community:
-    id: Id = attrs.field(validator=_id("community_id"))
-    name: str = attrs.field(validator=_text("metadata.community.name"))
-    is_subscribed: bool = attrs.field(validator=_typed("metadata.community.is_subscribed", (bool,), "true or false"))
-    subscription_order_id: Optional[Id] = attrs.field(
-        validator=_typed(
-            "metadata.community.subscription_order_id", (str, int, type(None)), "a string, an integer or null"
-        )
-    )
-    seat_count: int = attrs.field(validator=_typed("metadata.community.seat_count", (int,), "an integer"))
+    id: Id
+    name: str
+    is_subscribed: bool
+    subscription_order_id: Optional[Id]
+    seat_count: int
 
 
 @attrs.frozen
 class Trigger:
     type: str
-    command: Optional[str] = attrs.field(validator=_optional_text("command"))
+    command: Optional[str]
     context_text: Optional[str]
-    event_type: Optional[str] = attrs.field(validator=_optional_text("metadata.event_type"))
+    event_type: Optional[str]
     event_data: Any
 
 
 @attrs.frozen
 class User:
-    id: Id = attrs.field(validator=_id("user_id"))
-    username: str = attrs.field(validator=_text("metadata.user.username"))
-    platform: str = attrs.field(validator=_text("platform"))
-    platform_user_id: Id = attrs.field(validator=_id("metadata.user.platform_user_id"))
+    id: Id
+    username: str
+    platform: str
+    platform_user_id: Id
 
 
 @attrs.frozen
 class Entity:
-    id: Id = attrs.field(validator=_id("entity_id"))
+    id: Id
     platform: str
-    platform_entity_id: Id = attrs.field(validator=_id("metadata.entity.platform_entity_id"))
+    platform_entity_id: Id
 
 
 @attrs.frozen
@@ -89,15 +60,16 @@ class LambdaPayload:
     trigger: Trigger
     user: User
     entity: Entity
-    request_id: Id = attrs.field(validator=_id("session_id"))
+    request_id: Id
     timestamp: str
 
 
 _converter = cattrs.Converter()
-# What is none of the classes above is JSON already. cattrs would look up the type of each value, and copy event_data.
+# What is not one of the classes above is JSON already. cattrs would look up each value's type, and copy event_data.
 _converter.register_unstructure_hook_func(lambda kind: not attrs.has(kind), identity)
 
-_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+# What contains itself is nested too deep as well, and that is checked anyway.
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 
 
 @attrs.frozen
@@ -112,17 +84,25 @@ class EncodedRequest:
     community_id: Id = attrs.field(repr=False)
 
 
-def encode_request(request: Any, timestamp: Callable[[], str] = utc_timestamp) -> EncodedRequest:
+def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestamp) -> EncodedRequest:
     """Turn any object with ExecuteRequest's attributes into the payload's bytes.
 
     Raises:
         UnfitRequestError: With the path to what is wrong. Nothing else, whatever the request holds.
     """
     try:
-        payload = _map_request(request, timestamp())
-        text = _json.encode(_converter.unstructure(payload))
+        metadata = _attribute(request, "metadata")
+        if not isinstance(metadata, dict):
+            raise UnfitRequestError(f"metadata must be an object, not {json_kind(metadata)}")
+        try:
+            payload = _map_request(request, metadata, timestamp())
+            encoded = _encode(payload, metadata)
+        except Exception:
+            # Only now is it worth its time to find out where.
+            _check_json(metadata, "metadata")
+            raise
         return EncodedRequest(
-            payload=text.encode(),
+            payload=encoded,
             request_id=shown(payload.request_id, 128),
             scopes=_scopes(request),
             session_id=payload.request_id,
@@ -135,58 +115,128 @@ def encode_request(request: Any, timestamp: Callable[[], str] = utc_timestamp) -
         raise UnfitRequestError(f"the request cannot be read ({class_name(exc)})") from None
 
 
-def _map_request(request: Any, timestamp: str) -> LambdaPayload:
+def _encode(payload: LambdaPayload, metadata: Dict[str, Any]) -> bytes:
+    """The payload's bytes. All of ``metadata`` has to be JSON, and so has what stays behind.
+
+    The encoder, which is written in C, finds most of what JSON cannot hold; only what it lets pass is looked for here.
+    """
+    encoded = _json.encode(_converter.unstructure(payload)).encode()
+    if metadata:
+        _check_holders(metadata)
+        sent = payload.trigger.event_data
+        unsent = metadata if sent is None else {key: value for key, value in metadata.items() if key != "event_data"}
+        _json.encode(unsent).encode()
+    return encoded
+
+
+def _check_holders(value: object) -> None:
+    """Raise for what the encoder lets pass: keys that are no strings, and more levels than a reader may take."""
+    level: List[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        dicts = [holder for holder in level if isinstance(holder, dict)]
+        if not all(issubclass(kind, str) for kind in {*map(type, chain.from_iterable(dicts))}):
+            raise UnfitRequestError
+        values = chain(
+            chain.from_iterable(map(dict.values, dicts)),
+            chain.from_iterable(holder for holder in level if not isinstance(holder, dict)),
+        )
+        level = [item for item in values if type(item) not in _LEAVES and isinstance(item, _HOLDERS)]
+        if not level:
+            return
+    raise UnfitRequestError
+
+
+def _map_request(request: Request, metadata: Dict[str, Any], timestamp: str) -> LambdaPayload:
     """The one place that says which field of the payload comes from where, and what stands in for silence."""
-    metadata = _attribute(request, "metadata")
-    if not isinstance(metadata, dict):
-        raise UnfitRequestError(f"metadata must be an object, not {json_kind(metadata)}")
-    _check_json(metadata, "metadata")
     community, user, entity = (_section(metadata, name) for name in ("community", "user", "entity"))
-    platform, user_id, entity_id = (_attribute(request, name) for name in ("platform", "user_id", "entity_id"))
+    platform = _text(_attribute(request, "platform"), "platform")
+    user_id = _id(_attribute(request, "user_id"), "user_id")
+    entity_id = _id(_attribute(request, "entity_id"), "entity_id")
     return LambdaPayload(
-        community=Community(
-            id=_attribute(request, "community_id"),
-            name=_said(community, "name", "Unknown Community"),
-            # Not true: a module must not take silence for a paid seat.
-            is_subscribed=_said(community, "is_subscribed", False),
-            subscription_order_id=community.get("subscription_order_id"),
-            seat_count=_said(community, "seat_count", 0),
-        ),
+        community=_map_community(_id(_attribute(request, "community_id"), "community_id"), community),
         trigger=_map_trigger(request, metadata),
         user=User(
             id=user_id,
-            username=_said(user, "username", "unknown"),
+            username=_text(_said(user, "username", "unknown"), "metadata.user.username"),
             platform=platform,
-            platform_user_id=_said(user, "platform_user_id", user_id),
+            platform_user_id=_id(_said(user, "platform_user_id", user_id), "metadata.user.platform_user_id"),
         ),
         entity=Entity(
             id=entity_id,
             platform=platform,
-            platform_entity_id=_said(entity, "platform_entity_id", entity_id),
+            platform_entity_id=_id(
+                _said(entity, "platform_entity_id", entity_id), "metadata.entity.platform_entity_id"
+            ),
         ),
-        request_id=_attribute(request, "session_id"),
+        request_id=_id(_attribute(request, "session_id"), "session_id"),
         timestamp=timestamp,
     )
 
 
-def _map_trigger(request: Any, metadata: Dict[str, Any]) -> Trigger:
+def _map_community(community_id: Id, section: Mapping[str, Any]) -> Community:
+    if not section:
+        # Not subscribed: a module must not take silence for a paid seat.
+        return Community(community_id, UNKNOWN_COMMUNITY, False, None, 0)
+    order_id = section.get("subscription_order_id")
+    return Community(
+        id=community_id,
+        name=_text(_said(section, "name", UNKNOWN_COMMUNITY), "metadata.community.name"),
+        is_subscribed=_typed(
+            _said(section, "is_subscribed", False), "metadata.community.is_subscribed", (bool,), "true or false"
+        ),
+        subscription_order_id=_typed(
+            order_id,
+            "metadata.community.subscription_order_id",
+            (str, int, type(None)),
+            "a string, an integer or null",
+        ),
+        seat_count=_typed(_said(section, "seat_count", 0), "metadata.community.seat_count", (int,), "an integer"),
+    )
+
+
+def _map_trigger(request: Request, metadata: Mapping[str, Any]) -> Trigger:
     is_event = _said(metadata, "is_event", False)
     if not isinstance(is_event, bool):
         raise UnfitRequestError(f"metadata.is_event must be true or false, not {json_kind(is_event)}")
     if is_event:
-        return Trigger("event", None, None, metadata.get("event_type"), metadata.get("event_data"))
-    command, args = _attribute(request, "command"), _attribute(request, "args")
-    if not isinstance(command, str):
-        raise UnfitRequestError(f"command must be a string, not {json_kind(command)}")
-    args = _strings(args, "args")
+        event_type = metadata.get("event_type")
+        if event_type is not None:
+            _typed(event_type, "metadata.event_type", (str,), "a string or null")
+        return Trigger("event", None, None, event_type, metadata.get("event_data"))
+    command = _text(_attribute(request, "command"), "command")
+    args = _strings(_attribute(request, "args"), "args")
     return Trigger("command", command, " ".join(args) if args else None, None, None)
 
 
-def _scopes(request: Any) -> Tuple[str, ...]:
+def _text(value: object, path: str) -> str:
+    # Plain ASCII, as nearly all are, needs no further look.
+    if type(value) is str and value.isascii():
+        return value
+    checked: str = _typed(value, path, (str,), "a string")
+    return checked
+
+
+def _id(value: object, path: str) -> Id:
+    if type(value) is str and value.isascii():
+        return value
+    checked: Id = _typed(value, path, (str, int), "a string or an integer")
+    return checked
+
+
+def _typed(value: object, path: str, kinds: Tuple[type, ...], what: str) -> Any:
+    """``value``, if it is one of ``kinds``; the error names the place in the request that it came from."""
+    # bool is an int to Python, and to nobody who sends a seat count.
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise UnfitRequestError(f"{path} must be {what}, not {json_kind(value)}")
+    _check_scalar(value, path)
+    return value
+
+
+def _scopes(request: Request) -> Tuple[str, ...]:
     return tuple(_strings(_attribute(request, "scopes"), "scopes"))
 
 
-def _strings(value: Any, path: str) -> List[str]:
+def _strings(value: object, path: str) -> List[str]:
     # A string is a sequence of strings too, and never what was meant.
     if not isinstance(value, (list, tuple)):
         raise UnfitRequestError(f"{path} must be a list of strings, not {json_kind(value)}")
@@ -198,7 +248,7 @@ def _strings(value: Any, path: str) -> List[str]:
     return [str.__str__(item) for item in items]
 
 
-def _attribute(request: Any, name: str) -> Any:
+def _attribute(request: object, name: str) -> Any:
     try:
         return getattr(request, name)
     except AttributeError:
@@ -214,37 +264,34 @@ def _section(metadata: Dict[str, Any], name: str) -> Dict[str, Any]:
     return section
 
 
-def _said(section: Mapping[str, Any], key: str, default: Any) -> Any:
+def _said(section: Mapping[str, Any], key: str, default: object) -> Any:
     """What the metadata says; null says nothing."""
     value = section.get(key)
     return default if value is None else value
 
 
+_HOLDERS = (dict, list, tuple)
+#: What nearly all values are; looking their type up is cheaper than asking whether they hold others.
+_LEAVES = frozenset({str, int, float, bool, type(None)})
+
 #: Where a value stands: a name of the request's, or what holds the value and its key or index there.
 Place = Union[str, Tuple[Any, Union[str, int]]]
 
 
-def _check_json(value: Any, place: Place, depth: int = 0) -> None:
-    """Raise UnfitRequestError, with the path, for what strict JSON cannot hold.
-
-    A payload may have megabytes of small values: a path is put together for a wrong one only, and plain text costs no
-    call.
-    """
-    if not isinstance(value, (dict, list, tuple)):
+def _check_json(value: object, place: Place, depth: int = 0) -> None:
+    """Raise UnfitRequestError, with the path, for what strict JSON cannot hold."""
+    if not isinstance(value, _HOLDERS):
         _check_scalar(value, place)
     elif depth == MAX_DEPTH:
         # A circular structure is one without an end, so this names it as well.
         raise UnfitRequestError(f"{_path(place)[:100]}… contains itself, or is nested over {MAX_DEPTH} levels deep")
     elif isinstance(value, dict):
         for key, item in value.items():
-            if not (type(key) is str and key.isascii()):
-                _check_key(key, place)
-            if not (item.isascii() if type(item) is str else item is None):
-                _check_json(item, (place, key), depth + 1)
+            _check_key(key, place)
+            _check_json(item, (place, key), depth + 1)
     else:
         for index, item in enumerate(value):
-            if not (item.isascii() if type(item) is str else item is None):
-                _check_json(item, (place, index), depth + 1)
+            _check_json(item, (place, index), depth + 1)
 
 
 def _path(place: Place) -> str:
@@ -255,13 +302,13 @@ def _path(place: Place) -> str:
     return f"{_path(holder)}[{key}]" if isinstance(key, int) else f"{_path(holder)}.{shown(key, 40)}"
 
 
-def _check_key(key: Any, place: Place) -> None:
+def _check_key(key: object, place: Place) -> None:
     if not isinstance(key, str):
         raise UnfitRequestError(f"{_path(place)} has a key of type {json_kind(key)}; JSON's keys are strings")
     _check_text(key, f"a key of {_path(place)}")
 
 
-def _check_scalar(value: Any, place: Place) -> None:
+def _check_scalar(value: object, place: Place) -> None:
     if isinstance(value, str):
         _check_text(value, place)
     elif isinstance(value, float):

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import sys
-from typing import Any, BinaryIO, Callable, Iterable, Iterator, Mapping, Optional
+from typing import BinaryIO, Callable, Iterable, Iterator, Mapping, Optional
 
 import attrs
 
@@ -45,7 +45,7 @@ _AHEAD = 10
 _NAMES = tuple(field.name for field in attrs.fields(ExecuteRequest))
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "batch",
         help="call a function for each line of a file",

@@ -8,7 +8,7 @@ import sys
 from types import ModuleType
 
 from .._text.redaction import class_name, shown
-from ..local.emulator import Handler
+from ..local import Handler
 from .options import UsageError
 
 #: Names that say nothing: their module's name is the function's.

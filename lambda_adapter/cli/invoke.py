@@ -7,9 +7,10 @@ import sys
 import uuid
 from typing import Any, Dict, Iterator, List
 
-from .._rules.validation import FUNCTION, function_name
+from .._rules.limits import MAX_FUNCTION_TIMEOUT_S
+from .._rules.validation import function
 from .._text.redaction import shown
-from ..local.emulator import MAX_TIMEOUT_S, LocalLambda
+from ..local import LocalLambda
 from ..messages import ExecuteRequest
 from .handler_files import load_handler
 from .options import (
@@ -53,7 +54,7 @@ def request_defaults() -> Dict[str, Any]:
     }
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "invoke", help="call a function once", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
     )
@@ -111,9 +112,9 @@ def _served(args: argparse.Namespace) -> Iterator[Dict[str, Any]]:
     region = args.region or "us-east-1"
     handler = load_handler(args.local)
     with told_as_options(settings()):
-        named = FUNCTION.fullmatch(function_name(args.function_identifier, args.function_prefix, region))
+        named = function(args.function_identifier, args.function_prefix, region)
         # How long to wait is for --read-timeout to say.
-        local = LocalLambda({named["name"]: handler} if named else {}, region=region, timeout=MAX_TIMEOUT_S)
+        local = LocalLambda({named.name: handler}, region=region, timeout=MAX_FUNCTION_TIMEOUT_S)
     with local:
         yield {"region": region, "endpoint_url": local.endpoint_url, **LOCAL_CREDENTIALS}
 

@@ -2,10 +2,10 @@
 
 import json
 import sys
-from typing import Any, Optional
+from typing import Optional
 
 
-def to_json(value: Any, indent: Optional[int] = None) -> str:
+def to_json(value: object, indent: Optional[int] = None) -> str:
     """``value`` as JSON that is readable, and holds nothing that could move a cursor or break a line."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     if text.isprintable():
@@ -14,7 +14,7 @@ def to_json(value: Any, indent: Optional[int] = None) -> str:
     return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print to stdout: indented on a terminal, one line anywhere else."""
     text = to_json(value, indent=2 if sys.stdout.isatty() else None)
     try:

@@ -5,12 +5,11 @@ import contextlib
 import json
 import queue
 import time
-from typing import Any, Callable, Dict, Mapping
-from urllib.parse import unquote
+from typing import Any, Dict, Mapping
 
-from .._text.redaction import shown, shown_name
-from ..local.emulator import Handler, LocalLambda, _Invocation
-from ..local.invoke_api import Answer, RefusedError
+from .._text.redaction import shown, shown_type
+from ..local import Handler
+from ..local.emulator import Observation, observed
 from .handler_files import default_name, load_handler
 from .options import UsageError, examples, reason, to_option, told_as_options
 
@@ -31,8 +30,8 @@ _REGION = "us-east-1"
 _SETTINGS: Mapping[str, Any] = {
     "port": (int, "N", "TCP port. Default: a free one."),
     "region": (str, "REGION", f"The region of the functions' ARNs. Default: {_REGION}."),
-    "timeout": (float, "X", "Seconds that a handler may run, up to 900. Default: 3."),
-    "memory_mb": (int, "N", "What handlers are told of their memory, 128 to 10240. Default: 128."),
+    "timeout": (float, "X", "Seconds that a handler may run, up to 1800. Default: 3."),
+    "memory_mb": (int, "N", "What handlers are told of their memory, 128 to 32768. Default: 128."),
     "concurrency_limit": (int, "N", "Invocations that may run at once; one more is throttled. Default: any number."),
     "retry_after": (int, "N", "Seconds after which a throttled caller may come again. Default: 1."),
 }
@@ -40,7 +39,7 @@ _SETTINGS: Mapping[str, Any] = {
 _POLL_S = 1.0
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "serve",
         help="serve handlers on this machine",
@@ -58,8 +57,9 @@ def run(args: argparse.Namespace) -> int:
     functions = _functions(args.handlers)
     given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    width = max(map(len, functions))
     with told_as_options(_SETTINGS):
-        local = _Announced(functions, lines.put, **given)
+        local = observed(functions, lambda observation: lines.put(_line(observation, width)), **given)
     try:
         local.start()
     except OSError as error:
@@ -100,43 +100,18 @@ def _print_settings(url: str, functions: Mapping[str, Handler], region: str) -> 
     )
 
 
-class _Announced(LocalLambda):
-    """Says of each invocation how it went, and nothing of what was in it."""
-
-    def __init__(self, functions: Mapping[str, Handler], announce: Callable[[str], None], **settings: Any) -> None:
-        super().__init__(functions, **settings)
-        self._announce = announce
-        self._width = max(map(len, functions))
-
-    def _respond(self, target: str, headers: Mapping[str, str], body: bytes, request_id: str) -> Answer:
-        began = time.monotonic()
-        try:
-            answer = super()._respond(target, headers, body, request_id)
-        except RefusedError as refused:
-            self._tell(target, _told(refused.answer), began, request_id)
-            raise
-        self._tell(target, _told(answer), began, request_id)
-        with self._lock:
-            self._calls.clear()  # nobody here asks for them, and they hold the payloads
-        return answer
-
-    def _run(self, invocation: _Invocation, event: Any) -> None:
-        """Whoever queued an Event has had the answer long since: its end is told here."""
-        super()._run(invocation, event)
-        call, outcome = invocation.call, invocation.outcome
-        if call.invocation_type == "Event" and outcome is not None:
-            told = f"event failed: {_error_type(outcome.body)}" if outcome.failed else "event done"
-            self._tell(f"/functions/{call.function_name}/", told, invocation.started_s, call.request_id)
-
-    def _tell(self, target: str, told: str, began_s: float, request_id: str) -> None:
-        name = shown(unquote(target.partition("/functions/")[2].partition("/")[0]), 64)
-        took_ms = (time.monotonic() - began_s) * 1_000
-        clock = time.strftime("%H:%M:%S")
-        self._announce(f"{clock}  {request_id}  {took_ms:>8,.1f} ms  {name:<{self._width}}  {told}")
+def _line(observation: Observation, width: int) -> str:
+    """How a request went, and nothing of what was in it."""
+    name = shown(observation.function_name, 64)
+    clock, took_ms = time.strftime("%H:%M:%S"), observation.duration_s * 1_000
+    return f"{clock}  {observation.request_id}  {took_ms:>8,.1f} ms  {name:<{width}}  {_told(observation)}"
 
 
-def _told(answer: Answer) -> str:
+def _told(observation: Observation) -> str:
     """What became of an invocation, in a few words."""
+    answer, result = observation.answer, observation.result
+    if answer is None:
+        return f"event failed: {_error_type(result.body)}" if result is not None and result.failed else "event done"
     if answer.status >= 300:
         return f"{answer.status} {answer.headers.get('x-amzn-ErrorType', '')}"
     if "X-Amz-Function-Error" in answer.headers:
@@ -145,4 +120,4 @@ def _told(answer: Answer) -> str:
 
 
 def _error_type(body: bytes) -> str:
-    return shown_name(json.loads(body)["errorType"])
+    return shown_type(json.loads(body)["errorType"])

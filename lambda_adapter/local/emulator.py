@@ -1,31 +1,47 @@
 """LocalLambda: Python handlers behind the real Invoke API on loopback. No account, no Docker, no network."""
 
 import math
-import re
 import threading
 import time
 import uuid
 from types import SimpleNamespace, TracebackType
-from typing import Any, List, Mapping, Optional, Set, Type
+from typing import Any, Callable, List, Mapping, Optional, Set, Type
+from urllib.parse import unquote
 
-from attrs import define, field
+import attrs
 
+from .._rules.identifiers import FunctionIdentifier, is_name
+from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
+from .._rules.validation import check_region
 from .http_server import Server
-from .invoke_api import Answer, LocalCall, RefusedError, function_arn, log_result, one_of, parse_target, throttled
-from .runtime import Handler, LambdaContext, Outcome, call_handler, client_context_object, failure, make_context
+from .invoke_api import (
+    HttpAnswer,
+    LocalCall,
+    RefusedError,
+    encode_log_tail,
+    function_arn,
+    header_choice,
+    parse_path,
+    throttled,
+)
+from .runtime import (
+    Handler,
+    HandlerResult,
+    LambdaContext,
+    call_handler,
+    client_context_object,
+    failed_result,
+    make_context,
+)
 
 __all__ = ["Handler", "LambdaContext", "LocalCall", "LocalLambda"]
-
-#: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html (function timeout, memory)
-MAX_TIMEOUT_S = 900.0
-MIN_MEMORY_MB, MAX_MEMORY_MB = 128, 10_240
 
 #: REPORT carries these two because AWS's does; nothing here measures them.
 _INIT_DURATION_MS = 0.5
 _MEMORY_USED_MB = 40
 
 
-@define(eq=False)
+@attrs.define(eq=False)
 class _Invocation:
     """A handler that runs, or ran, for one call."""
 
@@ -36,12 +52,24 @@ class _Invocation:
     cold: bool
     started_s: float
     deadline_s: float
-    finished: threading.Event = field(factory=threading.Event)
-    outcome: Optional[Outcome] = None
+    finished: threading.Event = attrs.field(factory=threading.Event)
+    result: Optional[HandlerResult] = None
+
+
+@attrs.frozen
+class Observation:
+    """How a request went, for whoever watches: its answer, or of an Event that has ended what its handler came to."""
+
+    #: As the request names it.
+    function_name: str
+    request_id: str
+    duration_s: float
+    answer: Optional[HttpAnswer] = None
+    result: Optional[HandlerResult] = None
 
 
 class LocalLambda:
-    """Serves Python handlers through AWS's Invoke API on 127.0.0.1, over HTTP/1.1 with keep-alive.
+    """Serve Python handlers through AWS's Invoke API on 127.0.0.1, over HTTP/1.1 with keep-alive.
 
     Differences from AWS: every qualifier exists, and an alias means $LATEST; any account id in an ARN will
     do; an Event over the concurrency limit is refused where AWS would queue it; a failed Event is not run
@@ -54,11 +82,11 @@ class LocalLambda:
             client = boto3.client("lambda", endpoint_url=local.endpoint_url)
 
     Args:
-        functions: Function name (1 to 64 of `A-Za-z0-9_-`) -> `handler(event, context)`.
+        functions: Function name (1 to 64 of ``A-Za-z0-9-_.``) -> ``handler(event, context)``.
         port: TCP port; 0 takes a free one.
         region: The region of the functions' ARNs. A full ARN of another region is not found.
-        timeout: Seconds that a handler may run, up to 900.
-        memory_mb: What the context and the log say about memory; 128 to 10,240. Not enforced.
+        timeout: Seconds that a handler may run, up to 1,800.
+        memory_mb: What the context and the log say about memory; 128 to 32,768. Not enforced.
         concurrency_limit: Invocations that may run at once, over all functions; one more is throttled (429),
             and 0 throttles all. None means no limit.
         retry_after: Whole seconds in the Retry-After of a 429.
@@ -80,8 +108,8 @@ class LocalLambda:
     ) -> None:
         _check_functions(functions)
         check_whole("port", port, 0, 65_535)
-        _check_region(region)
-        _check_seconds("timeout", timeout, MAX_TIMEOUT_S)
+        check_region("region", region)
+        _check_seconds("timeout", timeout, MAX_FUNCTION_TIMEOUT_S)
         check_whole("memory_mb", memory_mb, MIN_MEMORY_MB, MAX_MEMORY_MB)
         if concurrency_limit is not None:
             check_whole("concurrency_limit", concurrency_limit, 0, None)
@@ -93,6 +121,7 @@ class LocalLambda:
         self._memory_mb = memory_mb
         self._concurrency_limit = concurrency_limit
         self._retry_after_s = retry_after
+        self._observe: Optional[Callable[[Observation], None]] = None
         self._environment_id = uuid.uuid4().hex
         self._server: Optional[Server] = None
         self._lock = threading.Lock()  # guards the four below
@@ -103,7 +132,7 @@ class LocalLambda:
 
     @property
     def endpoint_url(self) -> str:
-        """The URL to give to a client as its `endpoint_url`.
+        """The URL to give to a client as its ``endpoint_url``.
 
         Raises:
             RuntimeError: It was not started, or is closed.
@@ -123,7 +152,10 @@ class LocalLambda:
             return list(self._calls)
 
     def start(self) -> "LocalLambda":
-        """Binds the port and begins to serve; returns itself.
+        """Bind the port and begin to serve.
+
+        Returns:
+            This object.
 
         Raises:
             RuntimeError: It was started before. An instance is used once.
@@ -136,7 +168,7 @@ class LocalLambda:
         return self
 
     def close(self) -> None:
-        """Drops every connection and frees the port, at once; may be called again.
+        """Drop every connection and free the port, at once. Closing twice is harmless.
 
         Handlers still running are left to their daemon threads, and their callers lose the connection.
         """
@@ -162,35 +194,51 @@ class LocalLambda:
     ) -> None:
         self.close()
 
-    def _respond(self, target: str, headers: Mapping[str, str], body: bytes, request_id: str) -> Answer:
-        """A whole request -> its answer."""
-        invocation_type = one_of(headers, "x-amz-invocation-type", ("RequestResponse", "Event", "DryRun"))
-        log_type = one_of(headers, "x-amz-log-type", ("None", "Tail"))
-        region, name, qualifier = parse_target(target)
-        self._check_exists(region, name, qualifier)
+    def _respond(self, path_and_query: str, headers: Mapping[str, str], body: bytes, request_id: str) -> HttpAnswer:
+        """Answer a whole request, and tell whoever watches."""
+        began_s = time.monotonic()
+        try:
+            answer = self._invoke(path_and_query, headers, body, request_id)
+        except RefusedError as refused:
+            answer = refused.answer
+        if self._observe is not None:
+            name = unquote(path_and_query.partition("/functions/")[2].partition("/")[0])
+            self._observe(Observation(name, request_id, time.monotonic() - began_s, answer))
+        return answer
+
+    def _invoke(self, path_and_query: str, headers: Mapping[str, str], body: bytes, request_id: str) -> HttpAnswer:
+        invocation_type = header_choice(headers, "x-amz-invocation-type", ("RequestResponse", "Event", "DryRun"))
+        log_type = header_choice(headers, "x-amz-log-type", ("None", "Tail"))
+        function = parse_path(path_and_query)
+        self._check_exists(function)
         tenant_id = headers.get("x-amz-tenant-id")
-        call = LocalCall(name, qualifier, invocation_type, request_id, tenant_id, body, headers)
+        call = LocalCall(function.name, function.qualifier, invocation_type, request_id, tenant_id, body, headers)
         # Both may refuse, so before anything is recorded.
         event, client_context = call.payload, client_context_object(call.client_context)
         if invocation_type == "DryRun":
             with self._lock:
-                self._calls.append(call)
-            return Answer(204)
+                self._record(call)
+            return HttpAnswer(204)
         invocation = self._admit(call, event, client_context)
         if invocation_type == "Event":
-            return Answer(202)
-        return self._result(invocation, log_tail=log_type == "Tail")
+            return HttpAnswer(202)
+        return self._answer(invocation, log_tail=log_type == "Tail")
 
-    def _check_exists(self, region: Optional[str], name: str, qualifier: Optional[str]) -> None:
-        if region not in (None, self._region):
-            text = f"Functions from '{region}' are not reachable in this region ('{self._region}')"
+    def _check_exists(self, function: FunctionIdentifier) -> None:
+        if function.region not in (None, self._region):
+            text = f"Functions from '{function.region}' are not reachable in this region ('{self._region}')"
             raise RefusedError(404, "ResourceNotFoundException", text)
-        if name not in self._functions:
-            text = f"Function not found: {function_arn(self._region, name, qualifier)}"
+        if function.name not in self._functions:
+            text = f"Function not found: {function_arn(self._region, function.name, function.qualifier)}"
             raise RefusedError(404, "ResourceNotFoundException", text)
 
-    def _admit(self, call: LocalCall, event: Any, client_context: Optional[SimpleNamespace]) -> _Invocation:
-        """Takes a place, starts the handler and records the call, in one step, or refuses."""
+    def _record(self, call: LocalCall) -> None:
+        # Whoever observes asks for no calls, and they hold the payloads. Needs the lock.
+        if self._observe is None:
+            self._calls.append(call)
+
+    def _admit(self, call: LocalCall, event: object, client_context: Optional[SimpleNamespace]) -> _Invocation:
+        """Take a place, start the handler and record the call, in one step, or refuse."""
         with self._lock:
             now_s = time.monotonic()
             if self._closed:
@@ -206,7 +254,7 @@ class LocalLambda:
             except RuntimeError as error:  # the process has no thread left
                 raise RefusedError(500, "ServiceException", "No thread could be started") from error
             self._warm.add(call.function_name)
-            self._calls.append(call)
+            self._record(call)
             self._running.add(invocation)  # before _run can discard it: that needs the lock
             return invocation
 
@@ -226,32 +274,37 @@ class LocalLambda:
         cold = call.function_name not in self._warm
         return _Invocation(call, context, log, cold, started_s=now_s, deadline_s=deadline_s)
 
-    def _run(self, invocation: _Invocation, event: Any) -> None:
-        """The life of a handler's thread."""
+    def _run(self, invocation: _Invocation, event: object) -> None:
+        """Run one handler in its thread, from beginning to end."""
         try:
             handler = self._functions[invocation.call.function_name]
-            invocation.outcome = call_handler(handler, event, invocation.context)
+            invocation.result = call_handler(handler, event, invocation.context)
         finally:
             # The place first: whoever has the answer may use it at once.
             with self._lock:
                 self._running.discard(invocation)
             invocation.finished.set()
+        call = invocation.call
+        if self._observe is not None and call.invocation_type == "Event":
+            # Whoever queued an Event has had the answer long since: its end is told here.
+            duration_s = time.monotonic() - invocation.started_s
+            self._observe(Observation(call.function_name, call.request_id, duration_s, result=invocation.result))
 
-    def _result(self, invocation: _Invocation, log_tail: bool) -> Answer:
-        """Waits for the handler, up to its timeout."""
+    def _answer(self, invocation: _Invocation, log_tail: bool) -> HttpAnswer:
+        """Wait for the handler, up to its timeout, and say what became of it."""
         request_id = invocation.call.request_id
         if not invocation.finished.wait(invocation.deadline_s - time.monotonic()):
             text = f"RequestId: {request_id} Error: Task timed out after {self._timeout_s:.2f} seconds"
-            outcome = failure("Sandbox.Timedout", text, request_id)
-        elif invocation.outcome is None:
+            result = failed_result("Sandbox.Timedout", text, request_id)
+        elif invocation.result is None:
             raise RefusedError(503, "ServiceException", "LocalLambda was closed during the invocation")
         else:
-            outcome = invocation.outcome
+            result = invocation.result
         duration_ms = (time.monotonic() - invocation.started_s) * 1_000
-        answer = outcome.to_answer(invocation.context.function_version)
+        answer = result.to_answer(invocation.context.function_version)
         if log_tail:
             log = "".join(invocation.log) + self._report(invocation, duration_ms)
-            answer.headers["X-Amz-Log-Result"] = log_result(log)
+            answer.headers["X-Amz-Log-Result"] = encode_log_tail(log)
         return answer
 
     def _report(self, invocation: _Invocation, duration_ms: float) -> str:
@@ -270,15 +323,10 @@ def _check_functions(functions: object) -> None:
     if not isinstance(functions, Mapping):
         raise ValueError(f"functions must map names to handlers, got {type(functions).__name__}")
     for name, handler in functions.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-            raise ValueError(f"functions: a name must be 1 to 64 of A-Za-z0-9_-, got {name!r}")
+        if not isinstance(name, str) or not is_name(name):
+            raise ValueError(f"functions: a name must be 1 to 64 of A-Za-z0-9-_., got {name!r}")
         if not callable(handler):
             raise ValueError(f"functions: {name!r} must be callable, got {type(handler).__name__}")
-
-
-def _check_region(region: object) -> None:
-    if not isinstance(region, str) or not re.fullmatch(r"[a-z0-9-]+", region):
-        raise ValueError(f"region must be an AWS region such as 'us-east-1', got {region!r}")
 
 
 def _check_seconds(name: str, value: object, high: float) -> None:
@@ -286,8 +334,14 @@ def _check_seconds(name: str, value: object, high: float) -> None:
         raise ValueError(f"{name} must be seconds above 0, up to {high:g}, got {value!r}")
 
 
-def check_whole(name: str, value: Any, low: int, high: Optional[int]) -> None:
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not is_whole or not low <= value <= (value if high is None else high):
+def check_whole(name: str, value: object, low: int, high: Optional[int]) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         limits = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} must be a whole number {limits}, got {value!r}")
+
+
+def observed(functions: Mapping[str, Handler], observe: Callable[[Observation], None], **settings: Any) -> LocalLambda:
+    """A LocalLambda that tells how each request went, and keeps no calls. ``observe`` runs in the request's thread."""
+    local = LocalLambda(functions, **settings)
+    local._observe = observe
+    return local

@@ -11,20 +11,20 @@ from http.server import BaseHTTPRequestHandler
 from types import MappingProxyType
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
-from .._rules.validation import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
-from .invoke_api import Answer, RefusedError
+from .._rules.limits import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
+from .invoke_api import HttpAnswer, RefusedError
 
 _POLL_S = 0.02  # how long disconnect() may wait for the accepting thread to look up; costs 0.5 % of a core
 _LINGER_S = 1.0  # how long a silent client may keep a connection that has had its last answer
 
-#: respond(target, headers with names in lower case, body, request id) -> the answer, or it raises RefusedError.
-Respond = Callable[[str, Mapping[str, str], bytes, str], Answer]
+#: respond(path and query, headers with names in lower case, body, request id) -> the answer, or it raises RefusedError.
+Respond = Callable[[str, Mapping[str, str], bytes, str], HttpAnswer]
 
 
 class Server(socketserver.TCPServer):
-    """A daemon thread per connection, all of which end before server_close() returns.
+    """Serve each connection in a daemon thread; all of them end before ``server_close`` returns.
 
-    `socketserver.ThreadingTCPServer` joins only threads that are not daemons, and those would keep a script that
+    ``socketserver.ThreadingTCPServer`` joins only threads that are not daemons, and those would keep a script that
     forgets close() from exiting.
     """
 
@@ -40,7 +40,7 @@ class Server(socketserver.TCPServer):
         super().__init__(("127.0.0.1", port), _Connection)
 
     def start(self) -> None:
-        """Begins to accept connections, in a thread of its own."""
+        """Begin to accept connections, in a thread of its own."""
         self._acceptor.start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -59,7 +59,7 @@ class Server(socketserver.TCPServer):
                 self.shutdown_request(request)
 
     def disconnect(self) -> None:
-        """Accepts nothing more, and cuts every connection; server_close() must follow."""
+        """Accept nothing more, and cut every connection; ``server_close`` must follow."""
         self.shutdown()
         self._acceptor.join()
         for _, connection in self._connections:
@@ -73,7 +73,7 @@ class Server(socketserver.TCPServer):
 
 
 class _Connection(BaseHTTPRequestHandler):
-    """HTTP alone: requests in, answers out."""
+    """One connection. It knows HTTP alone: requests in, answers out."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -87,14 +87,14 @@ class _Connection(BaseHTTPRequestHandler):
             self._linger()
 
     def _linger(self) -> None:
-        """Reads what is left: closing on unread bytes resets the connection and loses the last answer."""
+        """Read what is left: closing on unread bytes resets the connection and loses the last answer."""
         self.connection.shutdown(socket.SHUT_WR)
         self.connection.settimeout(_LINGER_S)
         while self.connection.recv(65_536):
             pass
 
     def parse_request(self) -> bool:
-        """Two more things are malformed: a blank request line, and a header line that is none."""
+        """Refuse two things that the base class lets pass: a blank request line, and a line that is no header."""
         if not self.raw_requestline.decode("iso-8859-1").split():
             self.send_error(400, "Bad request syntax: blank line")
             return False
@@ -115,7 +115,7 @@ class _Connection(BaseHTTPRequestHandler):
         self._send(answer, request_id)
 
     def _body(self) -> bytes:
-        """The request's body. Until it is read, no other request can follow on this connection."""
+        """Read the request's body. Until it is read, no other request can follow on this connection."""
         keep_alive, self.close_connection = not self.close_connection, True
         lengths = self.headers.get_all("Content-Length", [])
         is_plain = len(lengths) == 1 and re.fullmatch("[0-9]{1,18}", lengths[0])
@@ -135,7 +135,7 @@ class _Connection(BaseHTTPRequestHandler):
         return body
 
     def send_error(self, code: int, message: Optional[str] = None, explain: Optional[str] = None) -> None:
-        """What the base class finds wrong, in AWS's shape; 501 is what it says of any method but POST."""
+        """Say in AWS's shape what the base class finds wrong; it says 501 of any method but POST."""
         self.close_connection = True
         if code == HTTPStatus.NOT_IMPLEMENTED:
             refused = RefusedError(405, "MethodNotAllowedException", "Invoke is a POST")
@@ -143,8 +143,8 @@ class _Connection(BaseHTTPRequestHandler):
             refused = RefusedError(code, "InvalidRequestException", message or HTTPStatus(code).phrase)
         self._send(refused.answer, str(uuid.uuid4()))
 
-    def _send(self, answer: Answer, request_id: str) -> None:
-        """Writes an answer in one piece: in two, Nagle and the client's delayed ACK may cost 40 ms."""
+    def _send(self, answer: HttpAnswer, request_id: str) -> None:
+        """Write an answer in one piece: in two, Nagle and the client's delayed ACK may cost 40 ms."""
         headers = {"Date": self.date_time_string(), "x-amzn-RequestId": request_id, **answer.headers}
         if answer.status != HTTPStatus.NO_CONTENT:
             headers["Content-Type"] = "application/json"

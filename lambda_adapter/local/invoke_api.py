@@ -6,37 +6,30 @@ import re
 from typing import Any, Dict, Mapping, NoReturn, Optional, Tuple
 from urllib.parse import parse_qs, unquote
 
-from attrs import field, frozen
+import attrs
 
-#: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_RequestSyntax (ClientContext)
-MAX_CLIENT_CONTEXT_BYTES = 3_583
-#: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_ResponseSyntax (LogResult)
-LOG_TAIL_BYTES = 4_096
+from .._rules.identifiers import FunctionIdentifier, is_qualifier, parse_identifier
+from .._rules.limits import LOG_TAIL_BYTES, MAX_CLIENT_CONTEXT_CHARS
 
 ACCOUNT_ID = "123456789012"
 
 _PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
-_IDENTIFIER = re.compile(
-    r"(?:(?:arn:aws[a-z-]*:lambda:(?P<region>[a-z0-9-]+):)?[0-9]{12}:function:|function:)?"
-    r"(?P<name>[A-Za-z0-9._-]+)(?::(?P<qualifier>\$LATEST|[A-Za-z0-9_-]+))?"
-)
-_QUALIFIER = re.compile(r"\$LATEST|[A-Za-z0-9$_-]{1,128}")
 
-#: How the API's model spells an error's message, where not `message`.
+#: How the API's model spells an error's message, where not ``message``.
 _MESSAGE_KEYS = {"ResourceNotFoundException": "Message", "ServiceException": "Message"}
 
 
-@frozen
-class Answer:
-    """An HTTP answer, whatever is the same for all of them left out."""
+@attrs.frozen
+class HttpAnswer:
+    """An HTTP answer, without the headers that all answers have."""
 
     status: int
     body: bytes = b""
-    headers: Dict[str, str] = field(factory=dict)
+    headers: Dict[str, str] = attrs.field(factory=dict)
 
 
 class RefusedError(Exception):
-    """Ends a request with an error in AWS's shape."""
+    """Raised to end a request with an error in AWS's shape."""
 
     def __init__(self, status: int, code: str, text: str, **more: str) -> None:
         super().__init__(text)
@@ -45,18 +38,18 @@ class RefusedError(Exception):
             _MESSAGE_KEYS.get(code, "message"): text,
             **more,
         }
-        self.answer = Answer(status, json.dumps(body).encode(), {"x-amzn-ErrorType": code})
+        self.answer = HttpAnswer(status, json.dumps(body).encode(), {"x-amzn-ErrorType": code})
 
 
 def throttled(reason: str, retry_after_s: Optional[int]) -> RefusedError:
-    """The refusal of one invocation too many; `reason` is AWS's word for which limit it met."""
+    """The refusal of one invocation too many; ``reason`` is AWS's word for the limit that it met."""
     refused = RefusedError(429, "TooManyRequestsException", "Rate Exceeded.", Reason=reason)
     if retry_after_s is not None:
         refused.answer.headers["Retry-After"] = str(retry_after_s)
     return refused
 
 
-@frozen
+@attrs.frozen
 class LocalCall:
     """One invocation that was accepted, as it arrived."""
 
@@ -67,9 +60,9 @@ class LocalCall:
     request_id: str
     tenant_id: Optional[str]
     #: The payload's bytes as sent; b"" stands for an empty event.
-    raw: bytes = field(repr=False)
-    #: Names in lower case. Not shown: `authorization` is among them.
-    headers: Mapping[str, str] = field(repr=False, eq=False)
+    raw: bytes = attrs.field(repr=False)
+    #: Names in lower case. Not shown: ``authorization`` is among them.
+    headers: Mapping[str, str] = attrs.field(repr=False, eq=False)
 
     @property
     def payload(self) -> Any:
@@ -82,28 +75,27 @@ class LocalCall:
         return _decode_client_context(self.headers.get("x-amz-client-context"))
 
 
-def parse_target(target: str) -> Tuple[Optional[str], str, Optional[str]]:
-    """A request target -> the region if it names one, the function's name, and the qualifier if there is one."""
-    path, _, query = target.partition("?")
+def parse_path(path_and_query: str) -> FunctionIdentifier:
+    """The function that a request's path and query name; the query's qualifier stands for the path's."""
+    path, _, query = path_and_query.partition("?")
     in_path = _PATH.fullmatch(path)
     if in_path is None:
         raise RefusedError(404, "UnknownOperationException", "Invoke is the only operation here")
-    identifier = _IDENTIFIER.fullmatch(unquote(in_path.group(1)))
+    identifier = parse_identifier(unquote(in_path.group(1)))
     if identifier is None:
         text = "Value at 'functionName' must be a function name, partial ARN or ARN"
         raise RefusedError(400, "ValidationException", text)
-    region, name, suffix = identifier.group("region", "name", "qualifier")
-    qualifier: Optional[str] = parse_qs(query).get("Qualifier", [suffix])[0]
-    if qualifier is not None and not _QUALIFIER.fullmatch(qualifier):
+    qualifier: Optional[str] = parse_qs(query).get("Qualifier", [identifier.qualifier])[0]
+    if qualifier is not None and not is_qualifier(qualifier):
         text = "Value at 'qualifier' must be a version, an alias or $LATEST"
         raise RefusedError(400, "ValidationException", text)
-    if suffix not in (None, qualifier):
+    if identifier.qualifier not in (None, qualifier):
         text = "The derived qualifier from the function name does not match the specified qualifier."
         raise RefusedError(400, "InvalidParameterValueException", text)
-    return region, name, qualifier
+    return attrs.evolve(identifier, qualifier=qualifier)
 
 
-def one_of(headers: Mapping[str, str], name: str, choices: Tuple[str, ...]) -> str:
+def header_choice(headers: Mapping[str, str], name: str, choices: Tuple[str, ...]) -> str:
     """A header's value; the first choice is the default."""
     value = headers.get(name, choices[0])
     if value not in choices:
@@ -117,7 +109,7 @@ def function_arn(region: str, name: str, qualifier: Optional[str]) -> str:
     return arn if qualifier is None else f"{arn}:{qualifier}"
 
 
-def log_result(log: str) -> str:
+def encode_log_tail(log: str) -> str:
     """The end of a log, as LogType "Tail" returns it."""
     return base64.b64encode(log.encode(errors="replace")[-LOG_TAIL_BYTES:]).decode()
 
@@ -138,8 +130,8 @@ def _decode_payload(raw: bytes) -> Any:
 def _decode_client_context(value: Optional[str]) -> Optional[Dict[str, Any]]:
     if value is None:
         return None
-    if len(value) > MAX_CLIENT_CONTEXT_BYTES:
-        text = f"Client context must be at most {MAX_CLIENT_CONTEXT_BYTES} bytes, got {len(value)}"
+    if len(value) > MAX_CLIENT_CONTEXT_CHARS:
+        text = f"Client context must be at most {MAX_CLIENT_CONTEXT_CHARS} bytes, got {len(value)}"
         raise RefusedError(400, "InvalidRequestContentException", text)
     try:
         decoded = json.loads(base64.b64decode(value, validate=True).decode(), parse_constant=_no_constant)

@@ -1,4 +1,4 @@
-"""Runs a Python handler as Lambda's Python runtime does: the context that it gets, and what becomes of it."""
+"""Run a Python handler as Lambda's Python runtime does: the context that it gets, and what becomes of it."""
 
 import json
 import time
@@ -6,18 +6,18 @@ import traceback
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Optional
 
-from attrs import field, frozen
+import attrs
 
-from .._rules.validation import MAX_REQUEST_RESPONSE_BYTES
-from .invoke_api import Answer, LocalCall, function_arn
+from .._rules.limits import MAX_REQUEST_RESPONSE_BYTES
+from .invoke_api import HttpAnswer, LocalCall, function_arn
 
-#: handler(event, context): the decoded payload and a `LambdaContext` -> anything that JSON can hold.
+#: handler(event, context): the decoded payload and a ``LambdaContext`` -> anything that JSON can hold.
 Handler = Callable[[Any, Any], Any]
 
 _CLIENT_FIELDS = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
 
 
-@frozen
+@attrs.frozen
 class LambdaContext:
     """What a handler gets beside its event, shaped as AWS's Python runtime shapes it.
 
@@ -32,13 +32,13 @@ class LambdaContext:
     aws_request_id: str
     log_group_name: str
     log_stream_name: str
-    #: None, or an object with `custom`, `env` and `client`, each None unless it was sent. None for an Event.
+    #: None, or an object with ``custom``, ``env`` and ``client``, each None unless it was sent. None for an Event.
     client_context: Optional[SimpleNamespace]
     tenant_id: Optional[str]
-    _deadline_s: float = field(repr=False)
-    _log: List[str] = field(factory=list, repr=False)
+    _deadline_s: float = attrs.field(repr=False)
+    _log: List[str] = attrs.field(factory=list, repr=False)
     #: Amazon Cognito's identity, of which nothing is known here.
-    identity: SimpleNamespace = field(
+    identity: SimpleNamespace = attrs.field(
         factory=lambda: SimpleNamespace(cognito_identity_id=None, cognito_identity_pool_id=None)
     )
 
@@ -47,7 +47,7 @@ class LambdaContext:
         return max(0, int((self._deadline_s - time.monotonic()) * 1_000))
 
     def log(self, msg: object) -> None:
-        """Adds `msg`, as it is, to the log that LogType "Tail" returns."""
+        """Add ``msg``, as it is, to the log that LogType "Tail" returns."""
         self._log.append(str(msg))
 
 
@@ -61,7 +61,7 @@ def make_context(
     deadline_s: float,
     log: List[str],
 ) -> LambdaContext:
-    """The context of one call. An alias means $LATEST; `deadline_s` is a time of `time.monotonic`."""
+    """The context of one call. An alias means $LATEST; ``deadline_s`` is a time of ``time.monotonic``."""
     version = call.qualifier if call.qualifier and call.qualifier.isdigit() else "$LATEST"
     return LambdaContext(
         function_name=call.function_name,
@@ -80,7 +80,7 @@ def make_context(
 
 
 def client_context_object(decoded: Optional[Dict[str, Any]]) -> Optional[SimpleNamespace]:
-    """A call's decoded client context -> what the handler sees of it."""
+    """Make of a call's decoded client context what the handler sees of it."""
     if decoded is None:
         return None
     client = decoded.get("client")
@@ -89,56 +89,56 @@ def client_context_object(decoded: Optional[Dict[str, Any]]) -> Optional[SimpleN
     return SimpleNamespace(custom=decoded.get("custom"), env=decoded.get("env"), client=client)
 
 
-@frozen
-class Outcome:
+@attrs.frozen
+class HandlerResult:
     """What became of a handler: its result, or the error object that stands for it."""
 
     body: bytes
     failed: bool = False
 
-    def to_answer(self, version: str) -> Answer:
+    def to_answer(self, version: str) -> HttpAnswer:
         """What a caller who waits is told."""
         error = {"X-Amz-Function-Error": "Unhandled"} if self.failed else {}
-        return Answer(200, self.body, {"X-Amz-Executed-Version": version, **error})
+        return HttpAnswer(200, self.body, {"X-Amz-Executed-Version": version, **error})
 
 
-def call_handler(handler: Handler, event: Any, context: LambdaContext) -> Outcome:
-    """Runs a handler to whatever end it comes to."""
+def call_handler(handler: Handler, event: object, context: LambdaContext) -> HandlerResult:
+    """Run a handler to whatever end it comes to."""
     request_id = context.aws_request_id
     try:
-        result = handler(event, context)
+        returned = handler(event, context)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
         text = f"RequestId: {request_id} Error: Runtime exited with error: exit status {status}"
-        outcome = failure("Runtime.ExitError", text, request_id)
-    except BaseException as error:  # a handler must not end its thread without an outcome
+        result = failed_result("Runtime.ExitError", text, request_id)
+    except BaseException as error:  # a handler must not end its thread without a result
         stack = traceback.format_list(traceback.extract_tb(error.__traceback__)[1:])
         name, text = type(error).__name__, _message_of(error)
         context.log(f"[ERROR] {name}: {text}\nTraceback (most recent call last):\n{''.join(stack)}")
-        outcome = failure(name, text, request_id, stack)
+        result = failed_result(name, text, request_id, stack)
     else:
-        outcome = marshal(result, request_id)
-    if len(outcome.body) > MAX_REQUEST_RESPONSE_BYTES:
+        result = marshal(returned, request_id)
+    if len(result.body) > MAX_REQUEST_RESPONSE_BYTES:
         size = f"{MAX_REQUEST_RESPONSE_BYTES} bytes"
         text = f"Response payload size exceeded maximum allowed payload size ({size})."
-        return failure("Function.ResponseSizeTooLarge", text, request_id)
-    return outcome
+        return failed_result("Function.ResponseSizeTooLarge", text, request_id)
+    return result
 
 
-def marshal(result: Any, request_id: str) -> Outcome:
-    """What a handler returned -> its outcome, a failure if JSON cannot hold it."""
+def marshal(returned: object, request_id: str) -> HandlerResult:
+    """What a handler returned, as the runtime sends it; a failure if JSON cannot hold it."""
     try:
         # UTF-8, as in AWS's Python 3.12 and newer: an escape would make six bytes of a character.
-        return Outcome(json.dumps(result, ensure_ascii=False, allow_nan=False).encode())
-    except Exception as error:  # a result's own methods may raise anything
+        return HandlerResult(json.dumps(returned, ensure_ascii=False, allow_nan=False).encode())
+    except Exception as error:  # its own methods may raise anything
         text = f"Unable to marshal response: {_message_of(error)}"
-        return failure("Runtime.MarshalError", text, request_id)
+        return failed_result("Runtime.MarshalError", text, request_id)
 
 
-def failure(error_type: str, text: str, request_id: str, stack: Optional[List[str]] = None) -> Outcome:
-    """The outcome of a handler that came to no result, in the runtime's words."""
+def failed_result(error_type: str, text: str, request_id: str, stack: Optional[List[str]] = None) -> HandlerResult:
+    """The error object that stands for a handler that failed, in the runtime's words."""
     body = {"errorMessage": text, "errorType": error_type, "requestId": request_id, "stackTrace": stack or []}
-    return Outcome(json.dumps(body).encode(), failed=True)
+    return HandlerResult(json.dumps(body).encode(), failed=True)
 
 
 def _message_of(error: BaseException) -> str:

@@ -7,7 +7,8 @@ Needs the extra ``lambda-adapter[testing]``. With it pytest has the fixture ``mo
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .mock import MockFunction, MockLambda, mock_lambda
+    from .functions import MockFunction
+    from .mock import MockLambda, mock_lambda
 
 __all__ = ["MockFunction", "MockLambda", "mock_lambda"]
 

@@ -5,45 +5,29 @@ Needs the extra ``lambda-adapter[testing]``. With it pytest has the fixture ``mo
 """
 
 import contextlib
-import functools
 import io
-import json
 import logging
 import re
 import threading
 import time
 import uuid
-from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Union
+from typing import Any, Dict, Iterator, List, Optional, Union
 from unittest.mock import patch
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import urllib3
-from attrs import frozen
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ReadTimeoutError
 
+from .._aws import moto_seam
 from .._call import workers
-from .._rules.validation import FUNCTION
-from ..local.emulator import check_whole
-from ..local.invoke_api import Answer, LocalCall, RefusedError, throttled
-from ..local.runtime import (
-    Handler,
-    LambdaContext,
-    Outcome,
-    call_handler,
-    client_context_object,
-    failure,
-    make_context,
-    marshal,
-)
+from .._rules.identifiers import parse_identifier
+from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, parse_path
+from ..local.runtime import LambdaContext, client_context_object, make_context
+from .functions import NOT_GIVEN, Fault, MockFunction
 
 try:
+    import moto.core.botocore_stubber  # noqa: F401, moto_seam needs it, and this is where to say what to install
     from moto import mock_aws
-
-    # Private, and the one place that sees every request of every client under the mock, whoever made it and when:
-    # handlers of botocore's own events reach only clients that are made after them, and adapters share clients.
-    from moto.core.botocore_stubber import BotocoreStubber
 except ImportError as error:
     raise ImportError("lambda_adapter.testing needs moto from 5.0.4: pip install 'lambda-adapter[testing]'") from error
 
@@ -54,133 +38,6 @@ _TIMEOUT_S = 3.0
 _MEMORY_MB = 128
 
 _SIGNED_REGION = re.compile(r"Credential=[^,]*/([a-z0-9-]+)/lambda/aws4_request")
-_NOT_GIVEN = object()
-
-
-@frozen
-class _Fault:
-    """Keeps the function from running."""
-
-    #: None: there is no answer in time.
-    answer: Optional[Answer]
-
-    def happen(self, url: str) -> Answer:
-        if self.answer is None:
-            raise ReadTimeoutError(endpoint_url=url)
-        return self.answer
-
-
-#: What a function does in one attempt.
-_Step = Union[_Fault, Callable[[Any, LambdaContext], Outcome]]
-
-
-class MockFunction:
-    """A function of ``mock_lambda``, and the steps that it goes through: one an attempt, in the order given.
-
-    After the steps comes the function's ``answer``, for every further attempt. Without an ``answer`` the last step
-    stays; if it said how many ``times``, ``{"success": True}`` comes after it.
-
-    Every method adds to the steps and returns the function, so that they can be chained::
-
-        mock_lambda.function("weather", {"success": True}).throttles(times=2).times_out()  # 429, 429, timeout, success
-        mock_lambda.function("news").times_out()  # whenever it is called
-        mock_lambda.function("roll").answers({"success": True, "message": "1"}, {"success": True, "message": "6"})
-    """
-
-    def __init__(self, name: str, answer: Any) -> None:
-        self.name = name
-        self._last_stays = answer is _NOT_GIVEN
-        self._lock = threading.Lock()  # guards the two below
-        self._steps: Deque[_Step] = deque()
-        self._afterwards = self._success if answer is _NOT_GIVEN else self._answer(answer)
-
-    def answers(self, *answers: Any) -> "MockFunction":
-        """Each of ``answers`` once: handlers or responses, as for ``MockLambda.function``."""
-        for answer in answers:
-            self._add(self._answer(answer), None)
-        return self
-
-    def fails(
-        self,
-        error_type: str = "RuntimeError",
-        message: str = "mock_lambda made it fail",
-        *,
-        times: Optional[int] = None,
-    ) -> "MockFunction":
-        """The function runs and raises: ``function_error``, which is not retried.
-
-        Args:
-            error_type: The exception's class, "ValueError" for example.
-            message: The exception's text.
-            times: Attempts in a row, from 1.
-        """
-
-        def step(_: Any, context: LambdaContext) -> Outcome:
-            return failure(error_type, message, context.aws_request_id)
-
-        return self._add(step, times)
-
-    def throttles(self, *, times: Optional[int] = None, retry_after: Optional[int] = None) -> "MockFunction":
-        """AWS refuses the invocation with 429: ``throttled``, which is retried.
-
-        Args:
-            times: Attempts in a row, from 1.
-            retry_after: Whole seconds that the answer asks to wait; here nobody does.
-        """
-        if retry_after is not None:
-            check_whole("retry_after", retry_after, 0, None)
-        answer = throttled("ReservedFunctionConcurrentInvocationLimitExceeded", retry_after).answer
-        return self._add(_Fault(answer), times)
-
-    def times_out(self, *, times: Optional[int] = None) -> "MockFunction":
-        """No answer comes within ``read_timeout``, of which none passes: ``timeout``, retried if ``idempotent``.
-
-        Args:
-            times: Attempts in a row, from 1.
-        """
-        return self._add(_Fault(None), times)
-
-    def rejects(self, code: str, status: int, *, times: Optional[int] = None) -> "MockFunction":
-        """AWS refuses the invocation with an error of its own, which decides what becomes of the call.
-
-        Args:
-            code: AWS's name of the error, "AccessDeniedException" for example.
-            status: The HTTP status that goes with it, 400 to 599.
-            times: Attempts in a row, from 1.
-        """
-        check_whole("status", status, 400, 599)
-        return self._add(_Fault(RefusedError(status, code, "mock_lambda rejected it").answer), times)
-
-    def _add(self, step: _Step, times: Optional[int]) -> "MockFunction":
-        if times is not None:
-            check_whole("times", times, 1, None)
-        with self._lock:
-            self._steps.extend([step] * (times or 1))
-            if self._last_stays:
-                self._afterwards = step if times is None else self._success
-        return self
-
-    def _next(self, invocation_type: str) -> _Step:
-        with self._lock:
-            if not self._steps:
-                return self._afterwards
-            if invocation_type == "DryRun" and not isinstance(self._steps[0], _Fault):
-                return self._steps[0]  # the function does not run, so its answer is still to come
-            return self._steps.popleft()
-
-    def _answer(self, answer: Any) -> _Step:
-        if callable(answer):
-            return functools.partial(_run, self.name, answer)
-        # Now, so that what the test changes later changes nothing.
-        outcome = Outcome(answer) if isinstance(answer, bytes) else marshal(answer, "")
-        if outcome.failed:
-            why = json.loads(outcome.body)["errorMessage"]
-            raise ValueError(f"an answer of {self.name!r} must be a handler, JSON-able, or bytes as they are: {why}")
-        return lambda event, context: outcome
-
-    @staticmethod
-    def _success(_: Any, __: LambdaContext) -> Outcome:
-        return Outcome(b'{"success": true}')
 
 
 class MockLambda:
@@ -191,7 +48,7 @@ class MockLambda:
         self._functions: Dict[str, MockFunction] = {}
         self._calls: Dict[str, List[LocalCall]] = {}
 
-    def function(self, name: str, answer: Any = _NOT_GIVEN) -> MockFunction:
+    def function(self, name: str, answer: object = NOT_GIVEN) -> MockFunction:
         """Make a function, or make one anew: its steps are forgotten, its calls are not.
 
         Args:
@@ -207,10 +64,10 @@ class MockLambda:
         Raises:
             ValueError: ``name`` can be no function's, or ``answer`` is not JSON-able.
         """
-        parts = FUNCTION.fullmatch(name)
-        if parts is None:
+        identifier = parse_identifier(name)
+        if identifier is None:
             raise ValueError(f"name must be a function's name or ARN; got {name!r}")
-        made = MockFunction(parts["name"], answer)
+        made = MockFunction(identifier.name, answer)
         with self._lock:
             self._functions[made.name] = made
         return made
@@ -227,8 +84,8 @@ class MockLambda:
         Raises:
             LookupError: No function has this name, and none was called by it.
         """
-        parts = FUNCTION.fullmatch(name)
-        name = parts["name"] if parts else name
+        identifier = parse_identifier(name)
+        name = identifier.name if identifier else name
         with self._lock:
             known = name in self._functions or name in self._calls
             calls = list(self._calls.get(name, ()))
@@ -288,21 +145,18 @@ def mock_lambda() -> Iterator[MockLambda]:
     mock = MockLambda()
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock_aws(config={"lambda": {"use_docker": False}}))
-        stack.enter_context(patch.object(BotocoreStubber, "__call__", _before_send))
+        stack.enter_context(moto_seam.answering(_before_send))
         stack.enter_context(patch.object(workers, "wait_scale", 0.0))
         _active.append(mock)
         stack.callback(_active.remove, mock)
         yield mock
 
 
-_moto_before_send = BotocoreStubber.__call__
-
-
-def _before_send(stubber: BotocoreStubber, event_name: str, request: Any, **kwargs: Any) -> Optional[AWSResponse]:
-    """In the place of moto's handler of botocore's before-send: what it returns is the answer to the request."""
+def _before_send(event_name: str, request: Any) -> Optional[AWSResponse]:
+    """The answer to a request of botocore's; None leaves it to moto."""
     mocks = list(reversed(_active))
     if event_name != "before-send.lambda.Invoke" or not mocks:
-        return _moto_before_send(stubber, event_name, request, **kwargs)
+        return None
     request_id = str(uuid.uuid4())
     try:
         answer = _respond(mocks, request, request_id)
@@ -313,16 +167,14 @@ def _before_send(stubber: BotocoreStubber, event_name: str, request: Any, **kwar
     return AWSResponse(request.url, raw.status, raw.headers, raw)
 
 
-def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> Answer:
-    """An Invoke request -> its answer, in AWS's shape."""
+def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> HttpAnswer:
+    """Answer an Invoke request in AWS's shape."""
     headers = {name.lower(): _as_text(value) for name, value in request.headers.items()}
     url = urlsplit(request.url)
-    identifier = unquote(url.path.split("/")[-2])  # /2015-03-31/functions/{FunctionName}/invocations
-    parts = FUNCTION.fullmatch(identifier)
-    name, suffix = (parts["name"], parts["qualifier"]) if parts else (identifier, None)
+    function = parse_path(f"{url.path}?{url.query}")
     call = LocalCall(
-        function_name=name,
-        qualifier=parse_qs(url.query).get("Qualifier", [suffix])[0],
+        function_name=function.name,
+        qualifier=function.qualifier,
         invocation_type=headers.get("x-amz-invocation-type", "RequestResponse"),
         request_id=request_id,
         tenant_id=headers.get("x-amz-tenant-id"),
@@ -330,20 +182,20 @@ def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> Answer:
         headers=headers,
     )
     event, context = call.payload, _context(call)  # both refuse what is malformed, before anything is recorded
-    owner = next((mock for mock in mocks if mock._has(name)), mocks[0])
-    function = owner._take(call)
-    if function is None:
-        logger.warning("A function was invoked that the test has not made: %r. %r", name, owner)
+    owner = next((mock for mock in mocks if mock._has(call.function_name)), mocks[0])
+    mocked = owner._take(call)
+    if mocked is None:
+        logger.warning("A function was invoked that the test has not made: %r. %r", call.function_name, owner)
         raise RefusedError(404, "ResourceNotFoundException", f"Function not found: {context.invoked_function_arn}")
-    step = function._next(call.invocation_type)
-    if isinstance(step, _Fault):
+    step = mocked.next_step(call.invocation_type)
+    if isinstance(step, Fault):
         return step.happen(request.url)
     if call.invocation_type == "DryRun":
-        return Answer(204)
-    outcome = step(event, context)
+        return HttpAnswer(204)
+    result = step(event, context)
     if call.invocation_type == "Event":
-        return Answer(202)
-    return outcome.to_answer(context.function_version)
+        return HttpAnswer(202)
+    return result.to_answer(context.function_version)
 
 
 def _as_text(value: Union[str, bytes]) -> str:
@@ -361,25 +213,3 @@ def _context(call: LocalCall) -> LambdaContext:
         deadline_s=time.monotonic() + _TIMEOUT_S,
         log=[],
     )
-
-
-def _run(name: str, handler: Handler, event: Any, context: LambdaContext) -> Outcome:
-    """A handler's outcome, except where it ended the test: Ctrl-C and pytest.fail are no errors of the function."""
-    ended: List[BaseException] = []
-
-    def watched(event: Any, context: LambdaContext) -> Any:
-        try:
-            return handler(event, context)
-        except (Exception, SystemExit):
-            raise
-        except BaseException as exc:
-            ended.append(exc)
-            raise
-
-    outcome = call_handler(watched, event, context)
-    if ended:
-        raise ended[0]
-    if outcome.failed:
-        # The adapter shows no stack trace, and of an Event nobody sees the error.
-        logger.warning("The handler of %r failed: %s", name, "".join(context._log) or outcome.body.decode())
-    return outcome

@@ -1,0 +1,168 @@
+"""A function of mock_lambda: what it does in each attempt."""
+
+import functools
+import json
+import logging
+import threading
+from collections import deque
+from typing import Any, Callable, Deque, List, Optional, Union
+
+import attrs
+from botocore.exceptions import ReadTimeoutError
+
+from ..local.emulator import check_whole
+from ..local.invoke_api import HttpAnswer, RefusedError, throttled
+from ..local.runtime import Handler, HandlerResult, LambdaContext, call_handler, failed_result, marshal
+
+logger = logging.getLogger("lambda_adapter.testing")
+
+#: Stands for an answer that was not given: None is one.
+NOT_GIVEN = object()
+
+
+@attrs.frozen
+class Fault:
+    """Keeps the function from running."""
+
+    #: None: there is no answer in time.
+    answer: Optional[HttpAnswer]
+
+    def happen(self, url: str) -> HttpAnswer:
+        if self.answer is None:
+            raise ReadTimeoutError(endpoint_url=url)
+        return self.answer
+
+
+#: What a function does in one attempt.
+_Step = Union[Fault, Callable[[Any, LambdaContext], HandlerResult]]
+
+
+class MockFunction:
+    """A function of ``mock_lambda``, and the steps that it goes through: one an attempt, in the order given.
+
+    After the steps comes the function's ``answer``, for every further attempt. Without an ``answer`` the last step
+    stays; if it said how many ``times``, ``{"success": True}`` comes after it.
+
+    Every method adds to the steps and returns the function, so that they can be chained::
+
+        mock_lambda.function("weather", {"success": True}).throttles(times=2).times_out()  # 429, 429, timeout, success
+        mock_lambda.function("news").times_out()  # whenever it is called
+        mock_lambda.function("roll").answers({"success": True, "message": "1"}, {"success": True, "message": "6"})
+    """
+
+    def __init__(self, name: str, answer: object) -> None:
+        self.name = name
+        self._last_stays = answer is NOT_GIVEN
+        self._lock = threading.Lock()  # guards the two below
+        self._steps: Deque[_Step] = deque()
+        self._afterwards = self._success if answer is NOT_GIVEN else self._answer(answer)
+
+    def answers(self, *answers: object) -> "MockFunction":
+        """Each of ``answers`` once: handlers or responses, as for ``MockLambda.function``."""
+        for answer in answers:
+            self._add(self._answer(answer), None)
+        return self
+
+    def fails(
+        self,
+        error_type: str = "RuntimeError",
+        message: str = "mock_lambda made it fail",
+        *,
+        times: Optional[int] = None,
+    ) -> "MockFunction":
+        """The function runs and raises: ``function_error``, which is not retried.
+
+        Args:
+            error_type: The exception's class, "ValueError" for example.
+            message: The exception's text.
+            times: Attempts in a row, from 1.
+        """
+
+        def step(_: object, context: LambdaContext) -> HandlerResult:
+            return failed_result(error_type, message, context.aws_request_id)
+
+        return self._add(step, times)
+
+    def throttles(self, *, times: Optional[int] = None, retry_after: Optional[int] = None) -> "MockFunction":
+        """AWS refuses the invocation with 429: ``throttled``, which is retried.
+
+        Args:
+            times: Attempts in a row, from 1.
+            retry_after: Whole seconds that the answer asks to wait; here nobody does.
+        """
+        if retry_after is not None:
+            check_whole("retry_after", retry_after, 0, None)
+        answer = throttled("ReservedFunctionConcurrentInvocationLimitExceeded", retry_after).answer
+        return self._add(Fault(answer), times)
+
+    def times_out(self, *, times: Optional[int] = None) -> "MockFunction":
+        """No answer comes within ``read_timeout``, of which none passes: ``timeout``, retried if ``idempotent``.
+
+        Args:
+            times: Attempts in a row, from 1.
+        """
+        return self._add(Fault(None), times)
+
+    def rejects(self, code: str, status: int, *, times: Optional[int] = None) -> "MockFunction":
+        """AWS refuses the invocation with an error of its own, which decides what becomes of the call.
+
+        Args:
+            code: AWS's name of the error, "AccessDeniedException" for example.
+            status: The HTTP status that goes with it, 400 to 599.
+            times: Attempts in a row, from 1.
+        """
+        check_whole("status", status, 400, 599)
+        return self._add(Fault(RefusedError(status, code, "mock_lambda rejected it").answer), times)
+
+    def _add(self, step: _Step, times: Optional[int]) -> "MockFunction":
+        if times is not None:
+            check_whole("times", times, 1, None)
+        with self._lock:
+            self._steps.extend([step] * (times or 1))
+            if self._last_stays:
+                self._afterwards = step if times is None else self._success
+        return self
+
+    def next_step(self, invocation_type: str) -> _Step:
+        with self._lock:
+            if not self._steps:
+                return self._afterwards
+            if invocation_type == "DryRun" and not isinstance(self._steps[0], Fault):
+                return self._steps[0]  # the function does not run, so its answer is still to come
+            return self._steps.popleft()
+
+    def _answer(self, answer: object) -> _Step:
+        if callable(answer):
+            return functools.partial(_run, self.name, answer)
+        # Now, so that what the test changes later changes nothing.
+        result = HandlerResult(answer) if isinstance(answer, bytes) else marshal(answer, "")
+        if result.failed:
+            why = json.loads(result.body)["errorMessage"]
+            raise ValueError(f"an answer of {self.name!r} must be a handler, JSON-able, or bytes as they are: {why}")
+        return lambda event, context: result
+
+    @staticmethod
+    def _success(_: object, __: LambdaContext) -> HandlerResult:
+        return HandlerResult(b'{"success": true}')
+
+
+def _run(name: str, handler: Handler, event: object, context: LambdaContext) -> HandlerResult:
+    """A handler's result, except where it ended the test: Ctrl-C and pytest.fail are no errors of the function."""
+    ended: List[BaseException] = []
+
+    def watched(event: object, context: LambdaContext) -> Any:
+        try:
+            return handler(event, context)
+        except (Exception, SystemExit):
+            raise
+        except BaseException as exc:
+            ended.append(exc)
+            raise
+
+    result = call_handler(watched, event, context)
+    if ended:
+        raise ended[0]
+    if result.failed:
+        # The adapter shows no stack trace, and of an Event nobody sees the error.
+        logger.warning("The handler of %r failed: %s", name, "".join(context._log) or result.body.decode())
+    return result
