@@ -79,6 +79,7 @@ EXTRAS = {
     "total_timeout": None,
     "max_concurrency": 64,
     "max_pending": None,
+    "max_pending_per_community": None,
     "enforce_scopes": True,
     "isolate_communities": False,
     "send_client_context": False,

@@ -236,6 +236,7 @@ GIVEN = {
     "total_timeout": 60.0,
     "max_concurrency": 3,
     "max_pending": 4,
+    "max_pending_per_community": 2,
     "enforce_scopes": False,
     "isolate_communities": True,
     "send_client_context": True,

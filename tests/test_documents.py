@@ -240,7 +240,12 @@ def test_all_parameters_with_a_number_have_their_range_tested():
     numbers = {
         n for n, p in PARAMETERS.items() if isinstance(p.default, (int, float)) and p.default not in (True, False)
     }
-    assert {name for name, _ in NUMERIC} == numbers | {"jitter", "total_timeout", "max_pending"}
+    assert {name for name, _ in NUMERIC} == numbers | {
+        "jitter",
+        "total_timeout",
+        "max_pending",
+        "max_pending_per_community",
+    }
 
 
 # --- Requests and responses ---

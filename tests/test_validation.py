@@ -91,6 +91,7 @@ INVALID = {
     "log_tail": NO_FLAGS,
     "total_timeout": [*NEITHER, 0, 0.0, -0.0, -1, 86_400.001, 86_401, 10**400],
     "max_pending": [*NEITHER, -1, 0.0, 1.5],
+    "max_pending_per_community": [*NEITHER, -1, 0.0, 1.5],
     "qualifier": [
         *NO_WORDS[1:],
         "two words",
@@ -324,6 +325,7 @@ VALID = {
     "log_tail": [True, False],
     "total_timeout": [None, 5e-324, 0.001, 1, 86_400, 86_400.0],
     "max_pending": [None, 0, 1, 10**6],
+    "max_pending_per_community": [None, 0, 1, 10**6],
     "qualifier": [None, "prod", "7", "$LATEST", "$LATEST.PUBLISHED", "a-b_C", "x" * 128],
     "circuit_breaker": [None, CircuitBreaker(1, 0.001)],
     "on_attempt": [None, print],

@@ -545,8 +545,8 @@ def test_after_a_fork_all_begins_anew_but_closed_stays_closed(make_workers, clos
     workers.submit(at_once, None).result(SOON_S)
     if closed:
         workers.close()
-    workers._changed.acquire()  # as a thread that does not exist in the child would have left it
-    changed = workers._changed
+    workers._lock.acquire()  # as a thread that does not exist in the child would have left it
+    changed = workers._lock
     workers.reset_after_fork()
     try:
         assert workers.closed is closed
