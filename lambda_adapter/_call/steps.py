@@ -50,10 +50,10 @@ class Task(_Future):
     """A job that was submitted, and where it stands; that changes under the lock of its Workers.
 
     Args:
-        end: Called with the task when it is cancelled.
+        end: Called with the task when somebody cancels it, and with whether it had not started.
     """
 
-    def __init__(self, job: "Job[Any]", end: "Callable[[Task], None]") -> None:
+    def __init__(self, job: "Job[Any]", end: "Callable[[Task, bool], None]") -> None:
         super().__init__()
         self.job = job
         self.context = contextvars.copy_context()
@@ -61,6 +61,8 @@ class Task(_Future):
         self.signal: Optional[bool] = None
         self.ended = False
         self.has_thread = False
+        #: Nobody waits for the result any more; an event loop need not be woken for it.
+        self.forgotten = False
         self.parked: Optional[Entry[Task]] = None
         self.timed: Optional[Entry[Task]] = None
         self._end = end
@@ -68,11 +70,13 @@ class Task(_Future):
     def cancel(self) -> bool:
         """Cancel a call that has not started; end one that has, after the attempt in flight."""
         cancelled = super().cancel()
-        self._end(self)
+        self._end(self, cancelled)
         return cancelled
 
     def settle(self, value: Any, exc: Optional[BaseException] = None) -> None:
-        """Give the result, unless the deadline or a cancellation has come first."""
+        """Give the result, unless the deadline or a cancellation has come first, or nobody wants it."""
+        if self.forgotten:
+            return
         with contextlib.suppress(InvalidStateError):
             if exc is not None:
                 self.set_exception(exc)

@@ -14,6 +14,9 @@ from typing import Any, Callable, Optional, Set
 #: How long a thread stays for more to do: bursts come close together, and idle threads cost memory.
 _IDLE_S = 10.0
 
+#: For how long the timer leaves the interpreter to others when it has much to do: an event loop may be among them.
+_RESPITE_S = 0.001
+
 _numbers = itertools.count()
 
 
@@ -167,6 +170,8 @@ class Timer:
                 wakes_s = self._clock() + _IDLE_S
                 self._wakes_s = wakes_s if due_s is None else min(due_s, wakes_s)
                 pause_s = max(0.0, self._wakes_s - self._clock())
+            if not pause_s:
+                time.sleep(_RESPITE_S)
             try:
                 if not self._alarm.get(timeout=pause_s):
                     return

@@ -27,7 +27,10 @@ __all__ = ["Job", "NoThreadError", "QueueFullError", "Steps", "Workers", "drive"
 wait_scale = 1.0
 
 #: How many calls are seen to before others may have the lock.
-_BATCH = 100
+_BATCH = 20
+
+#: How long an event loop that gives up one call has for giving up others, before the timer begins to end them.
+_GRACE_S = 0.05
 
 
 class Workers(Executor):
@@ -112,7 +115,7 @@ class Workers(Executor):
             NoThreadError: There is no thread, and none can be started.
         """
         made: Any = fn(*args, **kwargs)
-        task = Task(made if isinstance(made, Job) else Job(made), self.end)
+        task = Task(made if isinstance(made, Job) else Job(made), self._end)
         with self._lock:
             closed = self.closed
             if not closed:
@@ -246,14 +249,15 @@ class Workers(Executor):
         for task in waiting:
             self._end_here(task)
 
-    def end(self, task: Task) -> None:
-        """Let ``task`` make no further attempt; one that waits ends now."""
+    def _end(self, task: Task, cancelled: bool) -> None:
+        """Let ``task`` make no further attempt. One that waits between two ends now, unless it was ``cancelled``."""
         with self._lock:
             task.ended = True
-            ends = self._claim(task)
-            if task.cancelled() and task.timed is not None:
+            ends = self._claim(task) and not cancelled
+            if cancelled and task.timed is not None:
                 self._deadlines.strike(task.timed)
-            ends = ends and not task.cancelled() and not self._give_up(task)
+            if ends and self._give_up(task):
+                task.forgotten, ends = True, False
         if ends:
             self._end_here(task)
 
@@ -271,7 +275,7 @@ class Workers(Executor):
         if asyncio is None or asyncio._get_running_loop() is None:
             return False
         with contextlib.suppress(NoThreadError):
-            self._timer.wake_by(-math.inf)
+            self._timer.wake_by(self._clock() + _GRACE_S)
             self._given_up.append(task)
             return True
         return False
