@@ -18,7 +18,6 @@ import attrs
 
 from .._process import forks
 from .._rules.validation import MAX_CONCURRENCY
-from .turnstile import Turnstile
 
 #: What decides which credentials, endpoint and certificates a client made now would use.
 _ENVIRONMENT = (
@@ -64,16 +63,10 @@ class ClientSettings:
 class _SharedClient:
     """A client, closed when the last adapter, or the last call in flight, lets go of it."""
 
-    def __init__(self, client: Any, turnstile: Turnstile) -> None:
+    def __init__(self, client: Any) -> None:
         self.client = client
-        self._turnstile = turnstile
-        turnstile.attach(client)
+        self.invoke = client.invoke
         weakref.finalize(self, client.close).atexit = False
-
-    def invoke(self, **arguments: Any) -> Any:
-        """``client.invoke``, one thread at a time where it computes."""
-        with self._turnstile:
-            return self.client.invoke(**arguments)
 
 
 class _Registry:
@@ -85,7 +78,6 @@ class _Registry:
         self._clients: weakref.WeakValueDictionary[Tuple[str, ...], _SharedClient] = weakref.WeakValueDictionary()
         # A session costs 50 to 100 ms, so it stays for adapters to come when the last one has gone.
         self._session: Tuple[str, Any] = ("", None)
-        self._turnstile = Turnstile()
         forks.register(self)
 
     def client(self, key: Tuple[str, ...], settings: ClientSettings) -> _SharedClient:
@@ -94,7 +86,7 @@ class _Registry:
             if shared is None:
                 # Sessions are not safe to make clients from in several threads: one at a time, under this lock.
                 client = _make_client(self._session_in(key[1]), settings)
-                shared = self._clients[key] = _SharedClient(client, self._turnstile)
+                shared = self._clients[key] = _SharedClient(client)
             return shared
 
     def _session_in(self, environment: str) -> Any:

@@ -11,7 +11,9 @@ def interruption(exc: BaseException) -> Optional[BaseException]:
     traceback goes through a function that was given its caller's frame was raised by a handler. Its class says nothing,
     for a handler may raise a TimeoutError, and botocore wraps what it does not know.
     """
-    return next((inner for inner in _chain(exc) if _has_handler(inner.__traceback__)), None)
+    found = [inner for inner in _chain(exc) if _left_handler(inner.__traceback__)]
+    # The last: urllib3 gives the traceback of what it wraps to the wrapping exception too.
+    return found[-1] if found else None
 
 
 def check_not_interrupted(exc: BaseException) -> None:
@@ -40,11 +42,12 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
         todo += [other for other in others if isinstance(other, BaseException)]
 
 
-def _has_handler(traceback: Optional[TracebackType]) -> bool:
-    while traceback is not None:
+def _left_handler(traceback: Optional[TracebackType]) -> bool:
+    # Where a handler's frame is the first, the handler caught the exception itself.
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
         if _was_given_its_caller(traceback.tb_frame):
             return True
-        traceback = traceback.tb_next
     return False
 
 
