@@ -38,7 +38,9 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
         seen.add(id(inner))
         yield inner
         kept = getattr(inner, "kwargs", None)
-        others = (inner.__cause__, inner.__context__, kept.get("error") if isinstance(kept, dict) else None)
+        # What check_not_interrupted has raised again is not looked behind.
+        context = None if inner.__suppress_context__ else inner.__context__
+        others = (inner.__cause__, context, kept.get("error") if isinstance(kept, dict) else None)
         todo += [other for other in others if isinstance(other, BaseException)]
 
 
