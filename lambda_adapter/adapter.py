@@ -20,8 +20,11 @@ from ._call.deadline import Deadline
 from ._call.ending import Ending
 from ._call.interruptions import check_not_interrupted
 from ._call.outcomes import Progress, Result, failed, refused, timed_out, to_response
+from ._call.places import QueueFullError
 from ._call.reporter import AttemptReporter
-from ._call.workers import Job, NoThreadError, QueueFullError, Steps, Workers, drive
+from ._call.steps import Job, Steps, drive
+from ._call.threads import NoThreadError
+from ._call.workers import Workers
 from ._process import forks
 from ._rules import validation
 from ._wire.arguments import CHECK, InvokeArguments

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 from typing import Generic, List, Optional, Tuple, TypeVar
 
 T = TypeVar("T")
@@ -53,11 +54,15 @@ class Agenda(Generic[T]):
             self._struck -= 1
         return self._heap[0][0] if self._heap else None
 
-    def pop_due(self, now_s: float) -> Optional[T]:
-        """The next item that is due at ``now_s``, which is then forgotten."""
-        due_s = self.next_due_s()
-        if due_s is None or due_s > now_s:
-            return None
-        entry = heapq.heappop(self._heap)[2]
-        item, entry.item = entry.item, None
-        return item
+    def pop_all_due(self, now_s: float, most: float = math.inf) -> List[T]:
+        """The items that are due at ``now_s``, ``most`` of them at most, in order; they are then forgotten."""
+        items: List[T] = []
+        while len(items) < most:
+            due_s = self.next_due_s()
+            if due_s is None or due_s > now_s:
+                break
+            entry = heapq.heappop(self._heap)[2]
+            assert entry.item is not None
+            items.append(entry.item)
+            entry.item = None
+        return items

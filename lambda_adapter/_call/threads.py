@@ -6,6 +6,7 @@ No thread refers to its owner while it waits, so that an owner that was dropped 
 import contextlib
 import itertools
 import math
+import sys
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -18,6 +19,12 @@ _IDLE_S = 10.0
 _RESPITE_S = 0.001
 
 _numbers = itertools.count()
+
+
+def has_event_loop() -> bool:
+    """Whether this thread runs an asyncio event loop."""
+    asyncio = sys.modules.get("asyncio")  # whoever runs a loop has imported it
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 class NoThreadError(RuntimeError):

@@ -7,21 +7,19 @@ flight would hold the exit for its whole timeout; and a call asleep in backoff w
 import contextlib
 import functools
 import math
-import sys
 import threading
 import time
 import weakref
 from collections import deque
 from concurrent.futures import CancelledError, Executor, Future
-from typing import Any, Callable, Deque, List, Optional
+from typing import Any, Callable, Deque, Optional
 
 from .._process import forks
 from .agenda import Agenda
-from .places import Places, QueueFullError
-from .steps import Job, Steps, Task, drive
-from .threads import Crew, NoThreadError, Timer
-
-__all__ = ["Job", "NoThreadError", "QueueFullError", "Steps", "Workers", "drive"]
+from .places import Places
+from .steps import Job, Task
+from .steps import drive as drive  # the other driver of a call's steps
+from .threads import Crew, NoThreadError, Timer, has_event_loop
 
 #: What every wait between attempts is multiplied by. lambda_adapter.testing makes it 0.0, so that no bot's tests wait.
 wait_scale = 1.0
@@ -76,10 +74,10 @@ class Workers(Executor):
 
     def reset_after_fork(self) -> None:
         """In the child: the threads are the parent's, and so are the calls that they had."""
-        was_closed = self.closed
-        self._closing = threading.Event()
-        if was_closed:
-            self._closing.set()
+        closing = threading.Event()
+        if self.closed:
+            closing.set()
+        self._closing = closing
         self._farewell.detach()
         self._reset()
 
@@ -140,7 +138,7 @@ class Workers(Executor):
         else:
             self._crew.make_ready()
             task.set_running_or_notify_cancel()
-            self._hand_over(self._employ(task))
+            self._crew.put(functools.partial(self._serve, self._employ(task)))
         if job.deadline_s is not None:
             task.timed = self._deadlines.add(job.deadline_s, task)
 
@@ -150,7 +148,7 @@ class Workers(Executor):
             self._crew.make_ready()
             task = self._next()
             if task is not None:
-                self._hand_over(task)
+                self._crew.put(functools.partial(self._serve, task))
 
     def _next(self) -> Optional[Task]:
         """The call whose turn it is, with a place; None when there is none of either. Needs the lock."""
@@ -168,9 +166,6 @@ class Workers(Executor):
         self._places.taken += task.job.needs_place
         return task
 
-    def _hand_over(self, task: Task) -> None:
-        self._crew.put(functools.partial(self._serve, task))
-
     def _serve(self, task: Optional[Task]) -> None:
         """Run ``task``, and in the same thread whatever follows on its place."""
         while task is not None:
@@ -178,17 +173,14 @@ class Workers(Executor):
 
     def _resume(self) -> None:
         """Let calls whose wait is over wait for a place, or for a thread alone. Needs the lock."""
-        for _ in range(_BATCH):
-            task = self._parked.pop_due(self._clock())
-            if task is None:
-                return
+        for task in self._parked.pop_all_due(self._clock(), _BATCH):
             task.parked = None
             if task.job.needs_place:
                 self._places.wait(task, task.job.group, again=True)
             else:
                 with contextlib.suppress(NoThreadError):
                     self._crew.make_ready()
-                self._hand_over(self._employ(task))
+                self._crew.put(functools.partial(self._serve, self._employ(task)))
 
     def _advance(self, task: Task) -> Optional[Task]:
         """Take ``task`` to its next wait or its end; the call that has its place then, for the same thread."""
@@ -205,18 +197,20 @@ class Workers(Executor):
                 return self._finish(task, None, exc)
             task.signal = True
             with self._lock:
-                if not (task.ended or self.closed) and self._park(task, self._clock() + delay_s * wait_scale):
-                    return self._leave(task)
+                if task.ended or self.closed:
+                    continue
+                with contextlib.suppress(NoThreadError):
+                    return self._park(task, delay_s * wait_scale)
+            # There is no thread for the timer, so that this one waits.
+            self.wait(delay_s)
 
-    def _park(self, task: Task, due_s: float) -> bool:
-        """Set ``task`` aside until then; False, and the time has passed, when there is no thread for the timer."""
-        try:
+    def _park(self, task: Task, delay_s: float) -> Optional[Task]:
+        """Set ``task`` aside, and return the call that has its place then. Needs the lock; raises NoThreadError."""
+        due_s = self._clock() + delay_s
+        if delay_s > 0:
             self._timer.wake_by(due_s)
-        except NoThreadError:
-            self.wait(due_s - self._clock())
-            return False
         task.parked = self._parked.add(due_s, task)
-        return True
+        return self._leave(task)
 
     def _finish(self, task: Task, value: Any, exc: Optional[BaseException] = None) -> Optional[Task]:
         try:
@@ -241,7 +235,7 @@ class Workers(Executor):
         """End what waits, and let the threads go; what is in flight finishes in its own."""
         with self._lock:
             self._closing.set()
-            waiting = [*iter(self._places.pop, None), *iter(lambda: self._parked.pop_due(math.inf), None)]
+            waiting = [*iter(self._places.pop, None), *self._parked.pop_all_due(math.inf)]
             for task in waiting:
                 task.parked = None
             waiting = [task for task in waiting if not self._give_up(task)]
@@ -271,10 +265,9 @@ class Workers(Executor):
 
     def _give_up(self, task: Task) -> bool:
         """Leave it to the timer to end ``task``, where this thread has an event loop to run. Needs the lock."""
-        asyncio = sys.modules.get("asyncio")
-        if asyncio is None or asyncio._get_running_loop() is None:
-            return False
         with contextlib.suppress(NoThreadError):
+            if not has_event_loop():
+                return False
             self._timer.wake_by(self._clock() + _GRACE_S)
             self._given_up.append(task)
             return True
@@ -291,24 +284,19 @@ class Workers(Executor):
     def _look(self) -> Optional[float]:
         """In the timer's thread: do what is due, and say when more will be."""
         with self._lock:
-            now_s = self._clock()
-            late: List[Task] = []
             ended = [self._given_up.popleft() for _ in range(min(_BATCH, len(self._given_up)))]
-            for _ in range(_BATCH):
-                task = self._deadlines.pop_due(now_s)
-                if task is None:
-                    break
-                (ended if self._claim(task) else late).append(task)
+            late = self._deadlines.pop_all_due(self._clock(), _BATCH)
+            waited = [task for task in late if self._claim(task)]
             self._resume()
             with contextlib.suppress(NoThreadError):
                 self._dispatch()
-        for task in ended:
+        for task in [*ended, *waited]:
             self._end_here(task)
         for task in late:
             task.settle_late()
         with self._lock:
             dues = [-math.inf if self._given_up else None, self._parked.next_due_s(), self._deadlines.next_due_s()]
-            return min((due_s for due_s in dues if due_s is not None), default=None)
+        return min((due_s for due_s in dues if due_s is not None), default=None)
 
 
 def _dismiss(crew: Crew, timer: Timer) -> None:
