@@ -9,7 +9,8 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from lambda_adapter._call.workers import Workers, drive
+from lambda_adapter._call.steps import drive
+from lambda_adapter._call.workers import Workers
 
 #: How long a test waits for what must happen at once.
 SOON_S = 10

@@ -35,10 +35,10 @@ class Agenda(Generic[T]):
         heapq.heappush(self._heap, (due_s, next(self._order), entry))
         return entry
 
-    def strike(self, entry: Entry[T]) -> None:
-        """Forget the entry's item, at a cost that does not depend on how many others there are."""
-        if entry.item is None:
-            return
+    def strike(self, entry: Optional[Entry[T]]) -> bool:
+        """Forget the entry's item, at a cost that does not depend on how many others there are; False: it was gone."""
+        if entry is None or entry.item is None:
+            return False
         entry.item = None
         self._struck += 1
         # Rebuilt when it is mostly empty, so that an entry costs its share of that once.
@@ -46,6 +46,7 @@ class Agenda(Generic[T]):
             self._heap = [row for row in self._heap if row[2].item is not None]
             heapq.heapify(self._heap)
             self._struck = 0
+        return True
 
     def next_due_s(self) -> Optional[float]:
         """When the next item is due; None when there is none."""

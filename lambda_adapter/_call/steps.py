@@ -50,12 +50,14 @@ class Task(_Future):
     """A job that was submitted, and where it stands; that changes under the lock of its Workers.
 
     Args:
+        made: The job, or bare steps.
         end: Called with the task when somebody cancels it, and with whether it had not started.
     """
 
-    def __init__(self, job: "Job[Any]", end: "Callable[[Task, bool], None]") -> None:
+    def __init__(self, made: object, end: "Callable[[Task, bool], None]") -> None:
         super().__init__()
-        self.job = job
+        steps: Any = made
+        self.job: Job[Any] = made if isinstance(made, Job) else Job(steps)
         self.context = contextvars.copy_context()
         #: What the steps are sent next: None starts them, True goes on, False ends them.
         self.signal: Optional[bool] = None

@@ -18,6 +18,15 @@ _IDLE_S = 10.0
 #: For how long the timer leaves the interpreter to others when it has much to do: an event loop may be among them.
 _RESPITE_S = 0.001
 
+#: How much its owner does in one look, before others may have the lock.
+BATCH = 20
+
+#: How long an event loop that gives up one call has for giving up others, before the timer begins to end them.
+GRACE_S = 0.05
+
+#: What a thread of a crew does, and then does with what that gives; None when it is free.
+Work = Callable[[], Optional[Callable[[], Any]]]
+
 _numbers = itertools.count()
 
 
@@ -63,7 +72,7 @@ class Crew:
     def __init__(self, name: str, lock: Any) -> None:
         self._name = name
         self._lock = lock
-        self._inbox: SimpleQueue[Optional[Callable[[], None]]] = SimpleQueue()
+        self._inbox: SimpleQueue[Optional[Work]] = SimpleQueue()
         self._idlers: Set[int] = set()
         #: How many threads there are, on their way or alive.
         self.threads = 0
@@ -85,7 +94,7 @@ class Crew:
             _start(self._work, self._name)
             self.threads += 1
 
-    def put(self, work: Callable[[], None]) -> None:
+    def put(self, work: Work) -> None:
         """Let a thread that was made ready do ``work``; ``busy`` counts it already."""
         self._inbox.put(work)
 
@@ -109,7 +118,8 @@ class Crew:
                 return self.dismiss()  # the others too
             # Where memory fails, the thread lives on, for the sake of the others.
             with contextlib.suppress(MemoryError):
-                work()
+                while work is not None:
+                    work = work()
             del work  # an idle thread must not keep a call's payload and answer alive
 
     def _retires(self) -> bool:

@@ -18,17 +18,10 @@ from .._process import forks
 from .agenda import Agenda
 from .places import Places
 from .steps import Job, Task
-from .steps import drive as drive  # the other driver of a call's steps
-from .threads import Crew, NoThreadError, Timer, has_event_loop
+from .threads import BATCH, GRACE_S, Crew, NoThreadError, Timer, Work, has_event_loop
 
 #: What every wait between attempts is multiplied by. lambda_adapter.testing makes it 0.0, so that no bot's tests wait.
 wait_scale = 1.0
-
-#: How many calls are seen to before others may have the lock.
-_BATCH = 20
-
-#: How long an event loop that gives up one call has for giving up others, before the timer begins to end them.
-_GRACE_S = 0.05
 
 
 class Workers(Executor):
@@ -69,8 +62,8 @@ class Workers(Executor):
         self._given_up: Deque[Task] = deque()  # the timer ends them
         self._crew: Crew = Crew(self._name, self._lock)
         self._timer = Timer(self._name, self._lock, weakref.WeakMethod(self._look), self._clock)
-        self._farewell = weakref.finalize(self, _dismiss, self._crew, self._timer)
-        self._farewell.atexit = False
+        for threads in (self._crew, self._timer):
+            weakref.finalize(self, threads.dismiss).atexit = False
 
     def reset_after_fork(self) -> None:
         """In the child: the threads are the parent's, and so are the calls that they had."""
@@ -78,7 +71,6 @@ class Workers(Executor):
         if self.closed:
             closing.set()
         self._closing = closing
-        self._farewell.detach()
         self._reset()
 
     @property
@@ -112,8 +104,7 @@ class Workers(Executor):
             QueueFullError: As many calls as may wait do so already.
             NoThreadError: There is no thread, and none can be started.
         """
-        made: Any = fn(*args, **kwargs)
-        task = Task(made if isinstance(made, Job) else Job(made), self._end)
+        task = Task(fn(*args, **kwargs), self._end)
         with self._lock:
             closed = self.closed
             if not closed:
@@ -138,7 +129,7 @@ class Workers(Executor):
         else:
             self._crew.make_ready()
             task.set_running_or_notify_cancel()
-            self._crew.put(functools.partial(self._serve, self._employ(task)))
+            self._crew.put(self._employ(task))
         if job.deadline_s is not None:
             task.timed = self._deadlines.add(job.deadline_s, task)
 
@@ -146,11 +137,11 @@ class Workers(Executor):
         """Give free places, and threads, to calls that wait. Needs the lock; raises NoThreadError."""
         while self._places.could_go_to():
             self._crew.make_ready()
-            task = self._next()
-            if task is not None:
-                self._crew.put(functools.partial(self._serve, task))
+            work = self._next()
+            if work is not None:
+                self._crew.put(work)
 
-    def _next(self) -> Optional[Task]:
+    def _next(self) -> Optional[Work]:
         """The call whose turn it is, with a place; None when there is none of either. Needs the lock."""
         if self._parked:
             self._resume()
@@ -160,29 +151,23 @@ class Workers(Executor):
                 return self._employ(task)
         return None
 
-    def _employ(self, task: Task) -> Task:
+    def _employ(self, task: Task) -> Work:
         task.has_thread = True
         self._crew.busy += 1
         self._places.taken += task.job.needs_place
-        return task
-
-    def _serve(self, task: Optional[Task]) -> None:
-        """Run ``task``, and in the same thread whatever follows on its place."""
-        while task is not None:
-            task = self._advance(task)
+        return functools.partial(self._advance, task)
 
     def _resume(self) -> None:
         """Let calls whose wait is over wait for a place, or for a thread alone. Needs the lock."""
-        for task in self._parked.pop_all_due(self._clock(), _BATCH):
-            task.parked = None
+        for task in self._parked.pop_all_due(self._clock(), BATCH):
             if task.job.needs_place:
                 self._places.wait(task, task.job.group, again=True)
             else:
                 with contextlib.suppress(NoThreadError):
                     self._crew.make_ready()
-                self._crew.put(functools.partial(self._serve, self._employ(task)))
+                self._crew.put(self._employ(task))
 
-    def _advance(self, task: Task) -> Optional[Task]:
+    def _advance(self, task: Task) -> Optional[Work]:
         """Take ``task`` to its next wait or its end; the call that has its place then, for the same thread."""
         while True:
             if task.signal and (task.ended or self.closed):
@@ -204,7 +189,7 @@ class Workers(Executor):
             # There is no thread for the timer, so that this one waits.
             self.wait(delay_s)
 
-    def _park(self, task: Task, delay_s: float) -> Optional[Task]:
+    def _park(self, task: Task, delay_s: float) -> Optional[Work]:
         """Set ``task`` aside, and return the call that has its place then. Needs the lock; raises NoThreadError."""
         due_s = self._clock() + delay_s
         if delay_s > 0:
@@ -212,17 +197,16 @@ class Workers(Executor):
         task.parked = self._parked.add(due_s, task)
         return self._leave(task)
 
-    def _finish(self, task: Task, value: Any, exc: Optional[BaseException] = None) -> Optional[Task]:
+    def _finish(self, task: Task, value: Any, exc: Optional[BaseException] = None) -> Optional[Work]:
         try:
             with self._lock:
-                if task.timed is not None:
-                    self._deadlines.strike(task.timed)
+                self._deadlines.strike(task.timed)
                 # First, so that whoever waited for this result finds the place free.
                 return self._leave(task)
         finally:
             task.settle(value, exc)
 
-    def _leave(self, task: Task) -> Optional[Task]:
+    def _leave(self, task: Task) -> Optional[Work]:
         """Give up the thread and the place of ``task``; the call that gets them. Needs the lock."""
         if not task.has_thread:
             return None
@@ -236,8 +220,6 @@ class Workers(Executor):
         with self._lock:
             self._closing.set()
             waiting = [*iter(self._places.pop, None), *self._parked.pop_all_due(math.inf)]
-            for task in waiting:
-                task.parked = None
             waiting = [task for task in waiting if not self._give_up(task)]
             self._crew.dismiss()
         for task in waiting:
@@ -248,8 +230,7 @@ class Workers(Executor):
         with self._lock:
             task.ended = True
             ends = self._claim(task) and not cancelled
-            if cancelled and task.timed is not None:
-                self._deadlines.strike(task.timed)
+            self._deadlines.strike(task.timed)
             if ends and self._give_up(task):
                 task.forgotten, ends = True, False
         if ends:
@@ -257,18 +238,14 @@ class Workers(Executor):
 
     def _claim(self, task: Task) -> bool:
         """Take ``task`` from where it waits; False when it does not wait. Needs the lock."""
-        if task.parked is None:
-            return self._places.discard(task, task.job.group)
-        self._parked.strike(task.parked)
-        task.parked = None
-        return True
+        return self._parked.strike(task.parked) or self._places.discard(task, task.job.group)
 
     def _give_up(self, task: Task) -> bool:
         """Leave it to the timer to end ``task``, where this thread has an event loop to run. Needs the lock."""
         with contextlib.suppress(NoThreadError):
             if not has_event_loop():
                 return False
-            self._timer.wake_by(self._clock() + _GRACE_S)
+            self._timer.wake_by(self._clock() + GRACE_S)
             self._given_up.append(task)
             return True
         return False
@@ -284,8 +261,8 @@ class Workers(Executor):
     def _look(self) -> Optional[float]:
         """In the timer's thread: do what is due, and say when more will be."""
         with self._lock:
-            ended = [self._given_up.popleft() for _ in range(min(_BATCH, len(self._given_up)))]
-            late = self._deadlines.pop_all_due(self._clock(), _BATCH)
+            ended = [self._given_up.popleft() for _ in range(min(BATCH, len(self._given_up)))]
+            late = self._deadlines.pop_all_due(self._clock(), BATCH)
             waited = [task for task in late if self._claim(task)]
             self._resume()
             with contextlib.suppress(NoThreadError):
@@ -297,8 +274,3 @@ class Workers(Executor):
         with self._lock:
             dues = [-math.inf if self._given_up else None, self._parked.next_due_s(), self._deadlines.next_due_s()]
         return min((due_s for due_s in dues if due_s is not None), default=None)
-
-
-def _dismiss(crew: Crew, timer: Timer) -> None:
-    crew.dismiss()
-    timer.dismiss()
