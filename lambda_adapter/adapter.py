@@ -271,10 +271,10 @@ class LambdaAdapter:
         """
         import asyncio  # here, so that a script that only calls execute does not take its time
 
-        loop = asyncio.get_running_loop()
         job = self._job(request)
         if isinstance(job, ExecuteResponse):
             return job
+        loop = asyncio.get_running_loop()
         running: Any = self._submit(lambda: loop.run_in_executor(self._workers, lambda: job))
         if isinstance(running, ExecuteResponse):
             return running
