@@ -93,8 +93,8 @@ class LambdaAdapter:
         jitter: The share of each delay that is random, 0.0 to 1.0.
         total_timeout: Seconds until the caller has an answer, over 0 and up to 86,400: queueing, credentials, attempts
             and waits are all within it. An attempt that is in flight then still finishes in its thread.
-        max_concurrency: Invocations in flight at once through ``execute_async`` and ``execute_many``, 1 to 1,024.
-            Places go round the communities that wait.
+        max_concurrency: Calls through ``execute_async`` and ``execute_many`` that run at once, 1 to 1,024. Places go
+            round the communities that wait.
         max_pending: Further calls that may wait for a place, from 0; one more is refused as ``overloaded``. None: any
             number.
         max_pending_per_community: The same for the calls of one community.
@@ -450,7 +450,7 @@ class LambdaAdapter:
                 result = yield from self._invoker.attempts(call, deadline, ending.progress)
             except Exception as exc:
                 check_not_interrupted(exc)
-                result = Result(failed(failures.internal(exc)), attempts=1)
+                result = Result(failed(failures.internal(exc)), attempts=1, why_ended="permanent")
             return ending.finish(result)
         finally:
             ending.abandon()
@@ -461,7 +461,7 @@ class LambdaAdapter:
     def _circuit_open(self) -> Failure:
         wait_s = self._circuit.wait_s()
         when = f"is tried again in {math.ceil(wait_s)} s" if wait_s else "is being tried"
-        return Failure("circuit_open", f"the function has failed too often in a row and {when}")
+        return Failure("circuit_open", f"the function has failed too often and {when}")
 
     def _refuse(self, failure: Failure) -> ExecuteResponse:
         """The answer to a call that makes no attempt."""

@@ -39,28 +39,31 @@ def _wrong(name: str, expected: str, value: Any) -> ValueError:
 
 
 def number(*, most: float, positive: bool = True) -> Validator:
+    """``check_number`` of an attribute."""
+    return lambda _, attribute, value: check_number(attribute.name, value, most=most, positive=positive)
+
+
+def check_number(name: str, value: object, *, most: float, positive: bool = True) -> None:
     """A finite number over 0 (or from 0, where ``positive`` is false) and up to ``most``."""
-
-    def check(_: Any, attribute: Any, value: Any) -> None:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        # NaN fails every comparison, and infinity the last.
-        if not is_number or not (value > 0 or (value == 0 and not positive)) or not value <= most:
-            least = "over 0" if positive else "from 0"
-            raise _wrong(attribute.name, f"a number {least} and up to {most:,}", value)
-
-    return check
+    # NaN fails every comparison, and infinity the last.
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not (value > 0 or (value == 0 and not positive))
+        or not value <= most
+    ):
+        raise _wrong(name, f"a number {'over 0 and up to' if positive else 'from 0 to'} {most:,}", value)
 
 
 def integer(*, least: int, most: Optional[int] = None) -> Validator:
+    """``check_integer`` of an attribute."""
+    return lambda _, attribute, value: check_integer(attribute.name, value, least=least, most=most)
+
+
+def check_integer(name: str, value: object, *, least: int, most: Optional[int] = None) -> None:
     """A whole number within limits."""
-
-    def check(_: Any, attribute: Any, value: Any) -> None:
-        is_integer = isinstance(value, int) and not isinstance(value, bool)
-        if not is_integer or value < least or (most is not None and value > most):
-            limits = f"from {least}" + ("" if most is None else f" to {most:,}")
-            raise _wrong(attribute.name, f"a whole number {limits}", value)
-
-    return check
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        raise _wrong(name, f"a whole number from {least}" + ("" if most is None else f" to {most:,}"), value)
 
 
 def flag(_: Any, attribute: Any, value: Any) -> None:
@@ -215,7 +218,7 @@ def own_client(client: Any, client_region: str, key_id: Optional[str], url: Opti
     service = getattr(getattr(meta, "service_model", None), "service_name", "lambda")
     own_region = getattr(meta, "region_name", client_region)
     if isinstance(service, str) and service != "lambda":
-        raise ValueError(f"client must be a boto3 client of lambda; got one of {shown(service, 40)}")
+        raise ValueError(f"client must be a boto3 Lambda client; got one of {shown(service, 40)}")
     if not callable(getattr(client, "invoke", None)):
         raise ValueError(f"client must be a boto3 Lambda client, with an invoke method; got {type(client).__name__}")
     if is_async(client.invoke):
@@ -225,7 +228,7 @@ def own_client(client: Any, client_region: str, key_id: Optional[str], url: Opti
             f"client is in {shown(own_region, 40)} and region is {client_region}; a client calls its own region only"
         )
     if key_id is not None or url is not None:
-        raise ValueError("client goes without aws_access_key_id and endpoint_url: it has its own")
+        raise ValueError("client must be given without aws_access_key_id and endpoint_url; it has its own")
 
 
 def check_endpoint(name: str, value: object, allow_http: bool = False) -> None:
@@ -296,7 +299,7 @@ def function(identifier: object, prefix: Optional[str], client_region: str) -> F
     parsed = parse_identifier(name)
     if parsed is None:
         raise _wrong(
-            "function_identifier",
+            "function_identifier with function_prefix" if prefix else "function_identifier",
             f"a function's name (letters, digits, '-', '_' and '.', up to {MAX_FUNCTION_NAME_CHARS} characters with "
             "its prefix), partial ARN or ARN with a 12-digit account",
             name,

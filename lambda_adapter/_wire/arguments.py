@@ -47,7 +47,8 @@ class InvokeArguments:
         """Raise UnfitRequestError for a call that its arguments cannot hold."""
         if self.isolate_communities and not _is_tenant(_tenant(call)):
             raise UnfitRequestError(
-                "community_id must be 1 to 256 letters, digits, spaces and . _ : / = + - @ for its own environments"
+                "community_id must be 1 to 256 letters, digits, spaces and . _ : / = + - @ "
+                "because isolate_communities is on"
             )
         if self.send_client_context:
             # As long as it can get: attempts have up to three digits, milliseconds thirteen.
