@@ -31,7 +31,11 @@ class CircuitBreaker:
     failure_threshold: int = attrs.field(default=5, validator=validation.integer(least=1))
     reset_timeout: float = attrs.field(default=30.0, validator=validation.number(most=MAX_DELAY_S))
     clock: Callable[[], float] = attrs.field(
-        default=time.monotonic, validator=validation.plain_function, repr=False, eq=False, kw_only=True
+        default=time.monotonic,
+        validator=validation.checked(validation.check_plain_function),
+        repr=False,
+        eq=False,
+        kw_only=True,
     )
 
 
