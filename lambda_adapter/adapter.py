@@ -354,7 +354,7 @@ class LambdaAdapter:
             for future in running:
                 future.cancel()
 
-    def _begin(self, request: Any) -> "Union[ExecuteResponse, Future[ExecuteResponse]]":
+    def _begin(self, request: Request) -> "Union[ExecuteResponse, Future[ExecuteResponse]]":
         """Hand a call to the adapter's own threads; or the answer to one that makes no attempt."""
         job = self._job(request)
         if isinstance(job, ExecuteResponse):

@@ -189,7 +189,7 @@ def _known_regions() -> List[str]:
     return [name for partition in partitions for name in partition["regions"] if _REGION.fullmatch(name)]
 
 
-def to_scopes(value: Any) -> Any:
+def to_scopes(value: object) -> Any:
     """The adapter's own list, which the caller's later changes do not reach."""
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else value
 

@@ -65,7 +65,7 @@ def add_settings(parser: argparse.ArgumentParser, names: Optional[Iterable[str]]
             _add_setting(group, field, told.get(field.name, ""))
 
 
-def _add_setting(group: Any, field: Any, told: str) -> None:
+def _add_setting(group: argparse._ArgumentGroup, field: "attrs.Attribute[Any]", told: str) -> None:
     how: Dict[str, Any] = {"dest": field.name, "default": field.default}
     option = to_option(field.name)
     if field.name == "region":
@@ -114,7 +114,7 @@ def told_as_options(names: Iterable[str]) -> Iterator[None]:
         raise UsageError(shown(text.replace("function_identifier", "FUNCTION"), 400)) from None
 
 
-def make_adapter(args: argparse.Namespace, **fixed: Any) -> LambdaAdapter:
+def make_adapter(args: argparse.Namespace, **fixed: object) -> LambdaAdapter:
     """The adapter of a command's options. ``fixed`` goes before them.
 
     Raises:
