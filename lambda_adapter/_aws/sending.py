@@ -7,7 +7,7 @@ takes its time.
 import sys
 import threading
 from types import TracebackType
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import attrs
 
@@ -20,7 +20,7 @@ _MAX_CHAINED = 50
 class Sending:
     """What is known of one attempt while it is made: ``with sending: client.invoke(…)``.
 
-    The handlers of a watched client mark it, in the thread that invokes.
+    The hooks of a watched client mark it, in the thread that invokes.
     """
 
     def __init__(self) -> None:
@@ -71,14 +71,17 @@ def watch(client: object, retries: bool = False) -> None:
         retries: The client may send several requests for one call.
     """
     events = getattr(getattr(client, "meta", None), "events", None)
-    handlers = {"provide-client-params.lambda.Invoke": _on_call, "before-send.lambda.Invoke": _on_send}
+    hooks: Dict[str, Callable[..., None]] = {
+        "provide-client-params.lambda.Invoke": _on_call,
+        "before-send.lambda.Invoke": _on_send,
+    }
     if retries:
-        handlers["request-created.lambda.Invoke"] = _on_request
-        handlers["needs-retry.lambda.Invoke"] = _on_end
+        hooks["request-created.lambda.Invoke"] = _on_request
+        hooks["needs-retry.lambda.Invoke"] = _on_end
     try:
-        for event, handler in handlers.items():
-            # First: a handler that answers in AWS's place keeps those behind it from being called.
-            events.register_first(event, handler, unique_id=f"lambda-adapter-{handler.__name__}")  # type: ignore[union-attr]
+        for event, hook in hooks.items():
+            # First: a hook that answers in AWS's place keeps those behind it from being called.
+            events.register_first(event, hook, unique_id=f"lambda-adapter-{hook.__name__}")  # type: ignore[union-attr]
     except Exception:
         # It is none of boto3's clients. What its exceptions mean is then told by their classes.
         return
@@ -93,19 +96,19 @@ def _sending() -> Optional[Sending]:
     return getattr(_mine, "sending", None)
 
 
-def _on_call(**_: Any) -> None:
+def _on_call(**_: object) -> None:
     sending = _sending()
     if sending is not None:
         sending.begin()
 
 
-def _on_request(**_: Any) -> None:
+def _on_request(**_: object) -> None:
     sending = _sending()
     if sending is not None:
         sending.begin_request()
 
 
-def _on_send(**_: Any) -> None:
+def _on_send(**_: object) -> None:
     sending = _sending()
     if sending is not None:
         sending.send()
@@ -114,7 +117,7 @@ def _on_send(**_: Any) -> None:
 def _on_end(
     response: Optional[Tuple[Any, Mapping[str, Any]]] = None,
     caught_exception: Optional[BaseException] = None,
-    **_: Any,
+    **_: object,
 ) -> None:
     sending = _sending()
     if sending is not None:

@@ -172,7 +172,7 @@ def parse_request(line: bytes, number: int) -> _NumberedRequest:
     except json.JSONDecodeError as error:
         raise _BrokenLineError(f"it is not JSON ({error.msg}, column {error.colno})") from None
     except (ValueError, RecursionError):
-        raise _BrokenLineError("it is JSON beyond all measure") from None
+        raise _BrokenLineError("the JSON is too deep or has too large a number") from None
     if not isinstance(said, dict):
         raise _BrokenLineError(f"it must be an object, not {json_kind(said)}")
     for name in said:

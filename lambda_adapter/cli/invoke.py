@@ -38,6 +38,9 @@ _EPILOG = examples(
     "lambda-adapter invoke dice --command roll -- --twice",
 )
 
+#: Parameters that say how calls get on with each other; this one is alone.
+_OF_MANY_CALLS = ("max_concurrency", "max_pending", "max_pending_per_community", "unhealthy_threshold")
+
 #: LocalLambda takes any, and botocore sends nothing without.
 LOCAL_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
 
@@ -87,7 +90,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     request.add_argument(
         "--metadata", metavar="FILE|JSON", help="An object: what begins with { is JSON, - is stdin, else it is a file."
     )
-    add_settings(parser)
+    add_settings(parser, [name for name in settings() if name not in _OF_MANY_CALLS])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -154,7 +157,7 @@ def _json_of(option: str, text: str) -> Any:
     except json.JSONDecodeError as error:
         raise UsageError(f"{source} is not JSON: {error}") from None
     except (ValueError, RecursionError):
-        raise UsageError(f"{source} is JSON beyond all measure") from None
+        raise UsageError(f"{source}: the JSON is too deep or has too large a number") from None
 
 
 def _read(path: str) -> str:

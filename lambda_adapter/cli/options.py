@@ -31,6 +31,12 @@ NOT_OPTIONS = (
 #: How an option's text is read, by its parameter's type; any other is a string.
 _READERS = {int: int, Optional[int]: int, float: float, Optional[float]: float}
 
+#: What ``--no-…`` means, for each parameter that is True unless it is turned off.
+_TURNED_OFF = {
+    "idempotent": "The function must not run twice: a call is retried only if it certainly did not run.",
+    "enforce_scopes": "Send requests that lack one of required_scopes too; the function decides.",
+}
+
 #: A bot's modules have names; a command has this one.
 _MODULE_NAME = "cli"
 
@@ -59,7 +65,7 @@ def add_settings(parser: argparse.ArgumentParser, names: Optional[Iterable[str]]
             _add_setting(group, field, told.get(field.name, ""))
 
 
-def _add_setting(group: Any, field: Any, told: str) -> None:
+def _add_setting(group: argparse._ArgumentGroup, field: "attrs.Attribute[Any]", told: str) -> None:
     how: Dict[str, Any] = {"dest": field.name, "default": field.default}
     option = to_option(field.name)
     if field.name == "region":
@@ -70,7 +76,7 @@ def _add_setting(group: Any, field: Any, told: str) -> None:
     if field.type is bool:
         how["action"] = "store_false" if field.default else "store_true"
         option = to_option(f"no_{field.name}") if field.default else option
-        told = f"Turns off: {told}" if field.default else told
+        told = _TURNED_OFF[field.name] if field.default else told
     elif field.type == List[str]:
         how.update(action="append", metavar="S")
         told += " May be repeated."
@@ -80,6 +86,7 @@ def _add_setting(group: Any, field: Any, told: str) -> None:
         if how["default"] is not None and field.name != "region":
             shown_as = f"{how['default']:g}" if reader is float else how["default"]
             told += f" Default: {shown_as}."
+        told = told.replace("None: ", "Default: ")  # None cannot be typed
     group.add_argument(option, help=told.strip().replace("%", "%%"), **how)
 
 
@@ -107,7 +114,7 @@ def told_as_options(names: Iterable[str]) -> Iterator[None]:
         raise UsageError(shown(text.replace("function_identifier", "FUNCTION"), 400)) from None
 
 
-def make_adapter(args: argparse.Namespace, **fixed: Any) -> LambdaAdapter:
+def make_adapter(args: argparse.Namespace, **fixed: object) -> LambdaAdapter:
     """The adapter of a command's options. ``fixed`` goes before them.
 
     Raises:
