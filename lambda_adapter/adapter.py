@@ -49,7 +49,7 @@ from .codes import InvocationType
 from .errors import CredentialsError
 from .health import Health, HealthTracker
 from .invocations import Attempt
-from .messages import ExecuteResponse, Id, Request
+from .messages import ExecuteResponse, Request
 
 R = TypeVar("R", bound=Request)
 F = TypeVar("F", bound="Union[Future[Any], Awaitable[Any]]")
@@ -425,8 +425,8 @@ class LambdaAdapter:
         ending = Ending(self._circuit, self._health, self.function_name, encoded.request_id, deadline, self._refuse)
         steps = self._steps(encoded, deadline, ending)
         if deadline is None:
-            return Job(steps, _group(encoded.community_id), needs_place)
-        return Job(steps, _group(encoded.community_id), needs_place, deadline.at_s, ending.late)
+            return Job(steps, encoded.community, needs_place)
+        return Job(steps, encoded.community, needs_place, deadline.at_s, ending.late)
 
     def _prepare(self, request: Request) -> Union[EncodedRequest, Failure]:
         """Everything that can be decided without an attempt."""
@@ -535,8 +535,3 @@ class LambdaAdapter:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
-
-
-def _group(community_id: Id) -> Id:
-    """Whose call it is, as the payload has it: an enum's member counts as its value, and 5 is not "5"."""
-    return str.__str__(community_id) if isinstance(community_id, str) else int.__index__(community_id)

@@ -66,6 +66,7 @@ class Code:
 
 
 _LATER = "That did not work just now. Please try again in a moment."
+_BUSY = "There is too much going on right now. Please try again in a moment."
 _BROKEN = "That command is not working at the moment."
 _WAY = "Check --endpoint-url, and what stands between: a proxy, a load balancer, a firewall."
 
@@ -90,7 +91,7 @@ CODES: Dict[ErrorCode, Code] = {
     ),
     "overloaded": Code(
         "too many calls wait already",
-        "There is too much going on right now. Please try again in a moment.",
+        _BUSY,
         "Make fewer calls at once, or raise max_concurrency and max_pending.",
         counts=False,
     ),
@@ -108,7 +109,7 @@ CODES: Dict[ErrorCode, Code] = {
     ),
     "throttled": Code(
         "AWS is throttling the function",
-        "There is too much going on right now. Please try again in a moment.",
+        _BUSY,
         "Try again in a minute; if it stays so, have the account's limits raised.",
         circuit="opens",
         transient=True,

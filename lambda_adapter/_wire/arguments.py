@@ -45,7 +45,7 @@ class InvokeArguments:
 
     def check(self, encoded: EncodedRequest) -> None:
         """Raise UnfitRequestError for a request that the arguments cannot hold."""
-        if self.isolate_communities and not _is_tenant(_tenant(encoded)):
+        if self.isolate_communities and not _is_tenant(str(encoded.community)):
             raise UnfitRequestError(
                 "community_id must be 1 to 256 letters, digits, spaces and . _ : / = + - @ "
                 "because isolate_communities is on"
@@ -60,7 +60,7 @@ class InvokeArguments:
         """The arguments of attempt ``number``, from 1; ``deadline_ms`` is since 1970."""
         arguments = {**self._fixed, "Payload": encoded.payload}
         if self.isolate_communities:
-            arguments["TenantId"] = _tenant(encoded)
+            arguments["TenantId"] = str(encoded.community)
         if self.send_client_context:
             arguments["ClientContext"] = _client_context(encoded, number, deadline_ms)
         return arguments
@@ -68,12 +68,6 @@ class InvokeArguments:
 
 def _is_tenant(tenant: str) -> bool:
     return len(tenant) <= MAX_TENANT_ID_CHARS and _TENANT.fullmatch(tenant) is not None
-
-
-def _tenant(encoded: EncodedRequest) -> str:
-    """The community as the payload's JSON has it: str() of an enum's member would be another word."""
-    community_id = encoded.community_id
-    return str.__str__(community_id) if isinstance(community_id, str) else int.__repr__(community_id)
 
 
 def _client_context(encoded: EncodedRequest, number: int, deadline_ms: Optional[int]) -> str:

@@ -14,7 +14,9 @@ from ..local import LocalLambda
 from ..messages import ExecuteRequest
 from .handler_files import load_handler
 from .options import (
+    TOO_MUCH_JSON,
     UsageError,
+    add_function,
     add_settings,
     counted,
     examples,
@@ -62,7 +64,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "invoke", help="call a function once", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
     )
     parser.set_defaults(run=run)
-    parser.add_argument("function_identifier", metavar="FUNCTION", help="The function's name, partial ARN or ARN.")
+    add_function(parser)
     parser.add_argument(
         "--local",
         metavar="HANDLER",
@@ -157,7 +159,7 @@ def _json_of(option: str, text: str) -> Any:
     except json.JSONDecodeError as error:
         raise UsageError(f"{source} is not JSON: {error}") from None
     except (ValueError, RecursionError):
-        raise UsageError(f"{source}: the JSON is too deep or has too large a number") from None
+        raise UsageError(f"{source}: {TOO_MUCH_JSON}") from None
 
 
 def _read(path: str) -> str:

@@ -40,6 +40,9 @@ _TURNED_OFF = {
 #: A bot's modules have names; a command has this one.
 _MODULE_NAME = "cli"
 
+#: What is wrong with JSON that Python's own parser gives up on.
+TOO_MUCH_JSON = "the JSON is too deep or has too large a number"
+
 _FIELDS = tuple(field for field in attrs.fields(LambdaAdapter) if field.init)
 
 
@@ -88,6 +91,11 @@ def _add_setting(group: argparse._ArgumentGroup, field: "attrs.Attribute[Any]", 
             told += f" Default: {shown_as}."
         told = told.replace("None: ", "Default: ")  # None cannot be typed
     group.add_argument(option, help=told.strip().replace("%", "%%"), **how)
+
+
+def add_function(parser: argparse.ArgumentParser) -> None:
+    """Add the one function that a command calls, which is an argument and no option."""
+    parser.add_argument("function_identifier", metavar="FUNCTION", help="The function's name, partial ARN or ARN.")
 
 
 def _docstrings() -> Dict[str, str]:

@@ -4,8 +4,8 @@ import math
 import threading
 import time
 import uuid
-from types import SimpleNamespace, TracebackType
-from typing import Any, Callable, List, Mapping, Optional, Set, Type
+from types import SimpleNamespace
+from typing import Any, Callable, List, Mapping, Optional, Set
 from urllib.parse import unquote
 
 import attrs
@@ -186,12 +186,7 @@ class LocalLambda:
     def __enter__(self) -> "LocalLambda":
         return self.start()
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        tb: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _respond(self, path_and_query: str, headers: Mapping[str, str], body: bytes, request_id: str) -> HttpAnswer:
