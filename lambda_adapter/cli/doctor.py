@@ -51,7 +51,7 @@ _NO_ROLE = (
 )
 _BAD_SOURCE = "Mend the source of the credentials that it names; until then no function can be invoked."
 _NOT_NOW = "Try again in a minute: what the credentials come from does not answer, or is asked too often."
-_NO_DRY_RUN = "It is none of AWS's endpoints, and cannot be checked: invoke the function instead."
+_NO_DRY_RUN = "It is not one of AWS's endpoints and cannot be checked: invoke the function instead."
 #: How failures word what STS or its kin answered, and which of its codes pass.
 _REFUSED_CALL = re.compile(r"\w+ was refused \((?P<code>[^)]+)\)")
 _PASSING = re.compile(r"HTTP (429|5..)|.*Throttl.*|RequestLimitExceeded|ServiceUnavailable|IDPCommunicationError")
