@@ -1,4 +1,4 @@
-"""LocalLambda's durable executions, read through plain boto3: one run a name, and its outcome for whoever asks later."""
+"""LocalLambda's durable executions, read through plain boto3: one run a name, and its outcome for later."""
 
 import threading
 

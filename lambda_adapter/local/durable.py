@@ -120,18 +120,16 @@ def _outcome(result: HandlerResult) -> Dict[str, Any]:
 class DurableExecutions:
     """All executions of one LocalLambda, which guards them with its own lock where it says so."""
 
-    _functions: "frozenset[str]"
-    _region: str
-    _timeout_s: float
     _by_name: Dict[Tuple[str, str], DurableExecution] = attrs.field(factory=dict, init=False)
 
-    def name_of(self, call: LocalCall) -> Optional[str]:
+    @staticmethod
+    def name_of(call: LocalCall, is_durable: bool) -> Optional[str]:
         """The name of the execution that a call asks for, a new one where it has none; None for a plain function."""
         name = call.headers.get(_NAME_HEADER)
         if name is not None and not _NAME.fullmatch(name):
             text = "Value at 'durableExecutionName' must be 1 to 64 of a-z, A-Z, 0-9, - and _"
             raise RefusedError(400, "InvalidParameterValueException", text)
-        if call.function_name not in self._functions:
+        if not is_durable:
             if name is not None:
                 text = "DurableExecutionName needs a durable function: this one was created without a DurableConfig"
                 raise RefusedError(400, "InvalidParameterValueException", text)
@@ -152,10 +150,6 @@ class DurableExecutions:
             text = f"Execution with name {name} already exists with a different payload"
             raise RefusedError(409, "DurableExecutionAlreadyStartedException", text)
         return execution
-
-    def make(self, name: str, call: LocalCall, version: str) -> DurableExecution:
-        """A new execution, which nobody finds before it is kept."""
-        return DurableExecution(name, call, self._region, version, self._timeout_s)
 
     def keep(self, execution: DurableExecution) -> None:
         """Let an execution be found. Needs the lock."""
@@ -178,12 +172,19 @@ class DurableExecutions:
         one = _ONE.fullmatch(path)
         if one is None or method != ("POST" if one[2] else "GET"):
             return None
-        execution = self._get(unquote(one[1]))
+        execution = self.get(unquote(one[1]))
         if one[2]:
             return _json({"StopTimestamp": _stop(execution, body)})
         return _json(execution.details(asked.get("IncludeExecutionData") != "false"))
 
-    def _get(self, arn: str) -> DurableExecution:
+    @staticmethod
+    def asked_for(path_and_query: str) -> str:
+        """The ARN that a request to Get or to Stop names; "" for any other."""
+        one = _ONE.fullmatch(path_and_query.partition("?")[0])
+        return unquote(one[1]) if one else ""
+
+    def get(self, arn: str) -> DurableExecution:
+        """The execution of this ARN, or it refuses."""
         for execution in self.all():
             if execution.arn == arn:
                 return execution

@@ -130,7 +130,8 @@ class LocalLambda:
         self._memory_mb = memory_mb
         self._concurrency_limit = concurrency_limit
         self._retry_after_s = retry_after
-        self._executions = DurableExecutions(frozenset(durable), region, timeout)  # changed under the lock
+        self._durable = frozenset(durable)
+        self._executions = DurableExecutions()  # changed under the lock
         self._observe: Optional[Callable[[Observation], None]] = None
         self._environment_id = uuid.uuid4().hex
         self._server: Optional[Server] = None
@@ -243,7 +244,7 @@ class LocalLambda:
         call = LocalCall(function.name, function.qualifier, invocation_type, request_id, tenant_id, body, headers)
         # Both may refuse, so before anything is recorded.
         event, client_context = call.payload, client_context_object(call.client_context)
-        execution_name = self._executions.name_of(call)
+        execution_name = self._executions.name_of(call, is_durable=call.function_name in self._durable)
         if invocation_type == "DryRun":
             with self._lock:
                 self._record(call)
@@ -305,7 +306,8 @@ class LocalLambda:
         thread = threading.Thread(target=self._run, args=(invocation, event), name=name, daemon=True)
         if execution_name is not None:
             version = invocation.context.function_version
-            invocation.execution = self._executions.make(execution_name, call, version)
+            execution = DurableExecution(execution_name, call, self._region, version, self._timeout_s)
+            invocation.execution = execution
         try:
             thread.start()
         except RuntimeError as error:  # the process has no thread left
