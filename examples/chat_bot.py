@@ -14,6 +14,7 @@ overtakes a slow one.
 import argparse
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 import logging
@@ -22,8 +23,10 @@ import sys
 import time
 import uuid
 from http import HTTPStatus
+from typing import Any, Dict, Mapping, Optional, Set, Tuple
 
 from lambda_adapter import ExecuteRequest, LambdaAdapter, LocalLambda
+from lambda_adapter.local import LambdaContext
 
 HELP = "help: I know !weather CITY, !tea SECONDS, !stocks NAME and !help."
 MAX_LINE_BYTES = 500
@@ -34,17 +37,17 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 CITIES = {"berlin": "rain, 12 degrees", "lisbon": "sun, 24 degrees"}
 PRICES = {"ACME": (707, 7), "ENRON": (42, 0)}  # what it is worth, and how many shares there are
-ATTEMPTED = set()
+ATTEMPTED: Set[str] = set()
 
 
-def weather(event, context):
+def weather(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """The healthy one."""
     city = event["trigger"]["context_text"] or "Berlin"
     # What a user gets wrong is no failure of the module, hence success.
     return {"success": True, "message": f"{city} has {CITIES.get(city.lower(), 'weather, but I do not know which')}."}
 
 
-def tea(event, context):
+def tea(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """The slow one."""
     text = event["trigger"]["context_text"] or "5"
     if not text.isdecimal() or int(text) > 20:
@@ -53,7 +56,7 @@ def tea(event, context):
     return {"success": True, "message": f"Yours is ready, after {int(text)} s."}
 
 
-def stocks(event, context):
+def stocks(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """The flaky one: ENRON breaks it, and of any other call the first attempt hangs."""
     name = (event["trigger"]["context_text"] or "ACME").upper()
     worth, shares = PRICES.get(name, (0, 1))
@@ -70,16 +73,22 @@ def stocks(event, context):
 class User:
     """One connection: each line becomes a call, and the calls of a user run side by side."""
 
-    def __init__(self, name, modules, reader, writer):
+    def __init__(
+        self,
+        name: str,
+        modules: Dict[str, LambdaAdapter],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         self.name = name
         self.modules = modules  # command -> adapter
         self.reader = reader
         self.writer = writer
-        self.calls = set()  # asyncio itself keeps no task alive
+        self.calls: Set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
         self.places = asyncio.Semaphore(CALLS_PER_USER)
         self.writing = asyncio.Lock()  # before Python 3.10 only one task at a time may drain a writer
 
-    async def listen(self):
+    async def listen(self) -> None:
         """Starts a call for each line, until the user has hung up.
 
         With CALLS_PER_USER under way it reads no further: what is typed too fast waits with the user, not in the bot.
@@ -91,7 +100,7 @@ class User:
                 self.calls.add(call)
                 call.add_done_callback(self.calls.discard)
 
-    async def next_line(self):
+    async def next_line(self) -> Optional[bytes]:
         """The next line, None for one that is too long, b"" after the last."""
         too_long = False
         while True:
@@ -105,14 +114,14 @@ class User:
                 continue
             return None if too_long else line
 
-    async def answer(self, line):
+    async def answer(self, line: Optional[bytes]) -> None:
         """One call, from what was typed to what is said."""
         try:
             await self.say(await self.reply(line))
         finally:
             self.places.release()
 
-    async def reply(self, line):
+    async def reply(self, line: Optional[bytes]) -> str:
         """What to say to a line."""
         if line is None:
             return f"help: A line may have {MAX_LINE_BYTES} bytes."
@@ -134,7 +143,7 @@ class User:
         response = await self.modules[command].execute_async(request)
         return f"{command}: {response.error or response.message or 'done'}"
 
-    async def say(self, text):
+    async def say(self, text: str) -> None:
         """Sends one line, without what could upset a terminal."""
         line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
         async with self.writing:
@@ -142,7 +151,7 @@ class User:
             with contextlib.suppress(OSError):  # the user is gone
                 await self.writer.drain()
 
-    async def leave(self, grace_s):
+    async def leave(self, grace_s: float) -> None:
         """Lets calls finish within `grace_s`, says goodbye and hangs up."""
         given_up = (await asyncio.wait(self.calls, timeout=grace_s))[1] if self.calls else ()
         for call in given_up:
@@ -160,40 +169,44 @@ class User:
 class Bot:
     """The two servers' connections."""
 
-    def __init__(self, modules, grace_s):
+    def __init__(self, modules: Dict[str, LambdaAdapter], grace_s: float) -> None:
         self.modules = modules
         self.grace_s = grace_s
         self.names = (f"user_{number}" for number in itertools.count(1))
-        self.users = {}  # the task that serves a user -> the task that listens to them
+        #: The task that serves a user -> the task that listens to them.
+        self.users: Dict[asyncio.Task[None], asyncio.Task[None]] = {}
 
-    async def serve(self, reader, writer):
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One user, from hello to goodbye."""
         user = User(next(self.names), self.modules, reader, writer)
-        listening = self.users[asyncio.current_task()] = asyncio.ensure_future(user.listen())
+        serving = asyncio.current_task()
+        assert serving is not None  # start_server runs each connection in a task of its own
+        listening = self.users[serving] = asyncio.ensure_future(user.listen())
         await user.say(f"Hello {user.name}. {HELP}")
         await asyncio.wait({listening})  # until the user hangs up, or stop() cancels it
         await user.leave(self.grace_s)
-        del self.users[asyncio.current_task()]
+        del self.users[serving]
 
-    async def stop(self):
+    async def stop(self) -> None:
         """Listens to nobody any more; returns when all have left."""
         for listening in self.users.values():
             listening.cancel()
         if self.users:
             await asyncio.wait(list(self.users))
 
-    def health(self):
+    def health(self) -> Tuple[HTTPStatus, Dict[str, Dict[str, Any]]]:
         """An HTTP status, and what each module says of itself. It asks nobody, so it is quick and costs nothing."""
         modules = {command: adapter.get_module_info() for command, adapter in self.modules.items()}
         healthy = all(info["health"]["is_healthy"] for info in modules.values())
         return HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE, modules
 
-    async def show_health(self, reader, writer):
+    async def show_health(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One HTTP request and its answer."""
         no_request = (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
         # CancelledError: the bot ends. Some versions of asyncio print a traceback if this lets it out.
         with contextlib.suppress(*no_request, asyncio.CancelledError), contextlib.closing(writer):
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            page: Mapping[str, object]
             if head.startswith(b"GET /health "):
                 status, page = self.health()
             else:
@@ -204,11 +217,11 @@ class Bot:
             await writer.drain()
 
 
-async def run(modules, port, health_port, grace_s):
+async def run(modules: Dict[str, LambdaAdapter], port: int, health_port: int, grace_s: float) -> None:
     """The bot's life."""
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
 
-    def stop(*_):
+    def stop(*_: object) -> None:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # what starts bots may send it twice, to the bot and to its group
         loop.call_soon_threadsafe(stopping.set)
@@ -228,7 +241,7 @@ async def run(modules, port, health_port, grace_s):
     await bot.stop()
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="A small chat bot with three modules and a health page.")
     parser.add_argument("--port", type=int, default=7000, help="of the chat; 0 takes a free one (default: 7000)")
     parser.add_argument("--health-port", type=int, default=8080, help="of the health page (default: 8080)")
@@ -239,17 +252,18 @@ def main():
     with contextlib.ExitStack() as stack:
         local = stack.enter_context(LocalLambda({"weather": weather, "tea": tea, "stocks": stocks}, timeout=25))
         # On AWS: the region, and none of the other three.
-        here = {
-            "region": "us-east-1",
-            "endpoint_url": local.endpoint_url,
-            "aws_access_key_id": "local",
-            "aws_secret_access_key": "local",
-        }
+        make_adapter = functools.partial(
+            LambdaAdapter,
+            region="us-east-1",
+            endpoint_url=local.endpoint_url,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
         # Adapters are made before the event loop runs, because making one blocks.
         modules = {
-            "weather": LambdaAdapter("weather", module_name="weather", **here),
-            "tea": LambdaAdapter("tea", module_name="tea", **here),
-            "stocks": LambdaAdapter("stocks", module_name="stocks", read_timeout=1, initial_retry_delay=0.1, **here),
+            "weather": make_adapter("weather", module_name="weather"),
+            "tea": make_adapter("tea", module_name="tea"),
+            "stocks": make_adapter("stocks", module_name="stocks", read_timeout=1, initial_retry_delay=0.1),
         }
         for adapter in modules.values():
             stack.enter_context(adapter)

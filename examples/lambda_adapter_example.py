@@ -16,22 +16,24 @@ import sys
 import threading
 import time
 import uuid
+from typing import Any, Dict, Iterable, List, Optional, TypedDict
 
 from lambda_adapter import ExecuteRequest, LambdaAdapter, LocalLambda
+from lambda_adapter.local import Handler, LambdaContext
 
 # --- The functions. On AWS each would be a Lambda function of its own. ---
 
 CITIES = {"berlin": "rain, 12 degrees", "lisbon": "sun, 24 degrees"}
 
 
-def roll(event, context):
+def roll(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """!roll 2d6"""
     count, sides = map(int, (event["trigger"]["context_text"] or "1d6").split("d"))
     total = sum(random.randint(1, sides) for _ in range(count))
     return {"success": True, "message": f"You rolled {total}.", "sides": sides}
 
 
-def weather(event, context):
+def weather(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """!weather Lisbon"""
     city = event["trigger"]["context_text"] or "Berlin"
     if city.lower() not in CITIES:
@@ -40,7 +42,7 @@ def weather(event, context):
     return {"success": True, "message": f"{city}: {CITIES[city.lower()]}", "targets": ["discord", "twitch"]}
 
 
-def seats(event, context):
+def seats(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """!seats"""
     community, user = event["community"], event["user"]
     paid = f"{community['seat_count']} paid seats" if community["is_subscribed"] else "no subscription"
@@ -50,7 +52,7 @@ def seats(event, context):
 MAIL_SENT = threading.Event()
 
 
-def mail(event, context):
+def mail(event: Dict[str, Any], context: LambdaContext) -> None:
     """!mail Hello"""
     MAIL_SENT.set()
 
@@ -58,19 +60,19 @@ def mail(event, context):
 STOCKS_OPEN = threading.Event()
 
 
-def stocks(event, context):
+def stocks(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """!stocks, of which the data base is down until STOCKS_OPEN is set"""
     if not STOCKS_OPEN.is_set():
         raise ConnectionError("the data base is down")
     return {"success": True, "message": "ACME stands at 101."}
 
 
-def greet(event, context):
+def greet(event: Dict[str, Any], context: LambdaContext) -> str:
     """!greet, which answers with text where an object is due"""
     return "Hello!"
 
 
-FUNCTIONS = {
+FUNCTIONS: Dict[str, Handler] = {
     "roll": roll,
     "waddlebot-weather": weather,
     "seats": seats,
@@ -80,18 +82,37 @@ FUNCTIONS = {
 }
 
 
+class Region(TypedDict):
+    """All that an adapter must know of AWS."""
+
+    region: str
+
+
+class Settings(Region, total=False):
+    """What it must know of another place beside that."""
+
+    endpoint_url: str
+    aws_access_key_id: str
+    aws_secret_access_key: str
+
+
 class Aws:
     """Where the functions are: `settings` are the same for all adapters of this file, `name` is for each its own."""
 
-    def __init__(self, settings, function=None):
+    def __init__(self, settings: Settings, function: Optional[str] = None) -> None:
         self.settings = settings
         self.function = function
 
-    def name(self, local_name):
+    def name(self, local_name: str) -> str:
         return self.function or local_name
 
 
-def chat(line, user_id="user_123", **more):
+def chat(
+    line: str,
+    user_id: str = "user_123",
+    metadata: Optional[Dict[str, Any]] = None,
+    scopes: Optional[List[str]] = None,
+) -> ExecuteRequest:
     """What a user typed, as a request."""
     command, *args = line.lstrip("!").split()
     return ExecuteRequest(
@@ -102,17 +123,18 @@ def chat(line, user_id="user_123", **more):
         community_id="community_789",
         session_id=f"session_{uuid.uuid4().hex[:8]}",
         platform="discord",
-        **more,
+        metadata=metadata or {},
+        scopes=scopes or [],
     )
 
 
 # --- The examples. Each returns whether everything went as it should. ---
 
 
-def basic(aws):
+def basic(aws: Aws) -> bool:
     """A command goes to a function, and its answer comes back."""
 
-    async def main(adapter):
+    async def main(adapter: LambdaAdapter) -> bool:
         response = await adapter.execute_async(chat("!roll 2d6"))
         print("sent     !roll 2d6")
         print("message ", response.message or response.error)
@@ -124,7 +146,7 @@ def basic(aws):
         return asyncio.run(main(adapter))
 
 
-def event(aws):
+def event(aws: Aws) -> bool:
     """Fire and forget: AWS queues the call, and nobody waits for the function."""
     with LambdaAdapter(
         function_identifier=aws.name("mail"), module_name="mail", invocation_type="Event", **aws.settings
@@ -137,7 +159,7 @@ def event(aws):
     return response.success
 
 
-def prefix(aws):
+def prefix(aws: Aws) -> bool:
     """One prefix for all functions of a bot: the module says "weather", and "waddlebot-weather" is invoked."""
     name = aws.name("waddlebot-weather")
     if ":" in name:
@@ -154,13 +176,13 @@ def prefix(aws):
         return response.success
 
 
-def throttled(aws):
+def throttled(aws: Aws) -> bool:
     """A function that is throttled twice: the adapter waits, longer the second time, and tries again."""
     if aws.function:
         return skip("it needs a function that is throttled")
     busy, twice = threading.Event(), threading.Event()
 
-    def slow(event, context):
+    def slow(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
         busy.set()
         twice.wait(10)
         return {"success": True}
@@ -168,7 +190,7 @@ def throttled(aws):
     class Retries(logging.Handler):
         """Prints the adapter's word on each retry; the second one ends the slow call."""
 
-        def emit(self, record):
+        def emit(self, record: logging.LogRecord) -> None:
             print("log      ", record.getMessage())
             if record.getMessage().startswith("Retry 2 "):
                 twice.set()
@@ -176,7 +198,7 @@ def throttled(aws):
     log, retries = logging.getLogger("lambda_adapter"), Retries(logging.WARNING)
     # Room for one call, and the slow one has it: AWS answers the other with 429, and so does LocalLambda.
     with LocalLambda({"slow": slow, "roll": roll}, concurrency_limit=1, retry_after=0) as local:
-        settings = {**aws.settings, "endpoint_url": local.endpoint_url}
+        settings: Settings = {**aws.settings, "endpoint_url": local.endpoint_url}
         with LambdaAdapter("slow", module_name="slow", **settings) as occupant, LambdaAdapter(
             "roll", module_name="dice", max_retries=5, initial_retry_delay=0.2, jitter=0.5, **settings
         ) as adapter:
@@ -195,7 +217,7 @@ def throttled(aws):
     return response.success
 
 
-def metadata(aws):
+def metadata(aws: Aws) -> bool:
     """What the bot knows of the community, the user and the channel goes along."""
     request = chat(
         "!seats",
@@ -224,7 +246,7 @@ def metadata(aws):
         return known.success and unknown.success
 
 
-def health(aws):
+def health(aws: Aws) -> bool:
     """A function breaks, the adapter turns unhealthy; the function is repaired, and one success is enough."""
     if aws.function:
         return skip("it needs a function that breaks and is repaired")
@@ -243,7 +265,7 @@ def health(aws):
         return adapter.is_healthy()
 
 
-def module_info(aws):
+def module_info(aws: Aws) -> bool:
     """What a bot shows for !modules: one line a module, from get_module_info."""
     with LambdaAdapter(
         function_identifier=aws.name("roll"), module_name="dice", module_version="2.1.0", **aws.settings
@@ -261,7 +283,7 @@ def module_info(aws):
         return all(response.success for response in sent)
 
 
-def errors(aws):
+def errors(aws: Aws) -> bool:
     """Whatever breaks, there is a response: error_code says what happened, executed whether the function ran."""
     if aws.function:
         return skip("it needs functions that fail in different ways")
@@ -283,10 +305,10 @@ def errors(aws):
     return None not in codes
 
 
-def concurrent(aws):
+def concurrent(aws: Aws) -> bool:
     """Twenty commands at once, with asyncio.gather."""
 
-    async def main(adapter):
+    async def main(adapter: LambdaAdapter) -> bool:
         started = time.monotonic()
         responses = [await adapter.execute_async(chat("!weather Lisbon"))]
         print(f"1 call            {time.monotonic() - started:.2f} s")
@@ -294,7 +316,7 @@ def concurrent(aws):
         calls = [adapter.execute_async(chat(f"!weather {city}")) for city in ["Berlin", "Lisbon"] * 10]
         responses += await asyncio.gather(*calls)
         print(f"20 calls at once  {time.monotonic() - started:.2f} s")
-        for answer in sorted({response.message or response.error for response in responses}):
+        for answer in sorted({response.message or response.error or "none" for response in responses}):
             print("answer           ", answer)
         return all(response.success for response in responses)
 
@@ -304,11 +326,11 @@ def concurrent(aws):
         return asyncio.run(main(adapter))
 
 
-def workflow(aws):
+def workflow(aws: Aws) -> bool:
     """A bot: commands go to modules, answers to channels, and a module that is down is left alone."""
     STOCKS_OPEN.clear()
 
-    async def reply(modules, user, line):
+    async def reply(modules: Dict[str, LambdaAdapter], user: str, line: str) -> str:
         request = chat(line, user_id=user)
         adapter = modules.get(request.command)
         if adapter is None:
@@ -317,13 +339,13 @@ def workflow(aws):
             return f"!{request.command} is having a break."
         response = await adapter.execute_async(request)
         if response.error_code == "function_failed":
-            return response.message or response.error  # the function's own words
+            return response.message or str(response.error)  # the function's own words
         if not response.success:
             return f"!{request.command} did not work, sorry."
         channels = [target["type"] for target in response.targets] or [request.platform]
         return f"{response.message} [to {' and '.join(channels)}]"
 
-    async def bot(modules):
+    async def bot(modules: Dict[str, LambdaAdapter]) -> None:
         for round_of_chat in (
             [("Pingu", "!roll 1d6"), ("Pinga", "!weather Berlin"), ("Robby", "!stocks")],
             [("Pingu", "!sing"), ("Pinga", "!weather Lisbon"), ("Robby", "!stocks")],
@@ -333,7 +355,7 @@ def workflow(aws):
                 print(f"{user}: {line:15}  -> {answer}")
 
     with contextlib.ExitStack() as stack:
-        modules = {}
+        modules: Dict[str, LambdaAdapter] = {}
         for command, function in (("roll", "roll"), ("weather", "waddlebot-weather"), ("stocks", "stocks")):
             adapter = LambdaAdapter(aws.name(function), module_name=command, unhealthy_threshold=1, **aws.settings)
             modules[command] = stack.enter_context(adapter)
@@ -348,18 +370,18 @@ EXAMPLES = [basic, event, prefix, throttled, metadata, health, module_info, erro
 # --- The command line. ---
 
 
-def skip(why):
+def skip(why: str) -> bool:
     print("skipped on AWS:", why)
     return True
 
 
-def example_number(text):
+def example_number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= len(EXAMPLES)):
         raise argparse.ArgumentTypeError(f"{text!r} is no example: they are 1 to {len(EXAMPLES)}")
     return int(text)
 
 
-def run(numbers, aws):
+def run(numbers: Iterable[int], aws: Aws) -> List[int]:
     """Runs the examples and returns the numbers of those that did not go as they should."""
     failed = []
     for number in numbers:
@@ -370,7 +392,7 @@ def run(numbers, aws):
     return failed
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(
         description="Ten ways to use LambdaAdapter.",
         epilog="\n".join(f"{number:2}  {example.__doc__}" for number, example in enumerate(EXAMPLES, 1))
@@ -389,6 +411,7 @@ def main():
         parser.error("--aws and --region go together")
     numbers = args.numbers or range(1, len(EXAMPLES) + 1)
 
+    settings: Settings
     if args.aws is not None:
         settings = {"region": args.region}
         try:

@@ -14,11 +14,14 @@ import http.client
 import itertools
 import time
 import uuid
+from typing import Any, Dict, Iterable, List
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
-from lambda_adapter import CircuitBreaker, ExecuteRequest, LambdaAdapter, LocalLambda
+from lambda_adapter import Attempt, CircuitBreaker, ExecuteRequest, LambdaAdapter, LocalLambda
+from lambda_adapter.local import LambdaContext
 
 # Labels are names from the bot's set-up, and error codes, of which there are few. Never ids of requests, users or
 # communities, never what somebody typed: each new value makes new time series, and Prometheus keeps them all.
@@ -28,11 +31,11 @@ NAMES = ["module", "function"]
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
-class ModuleMetrics:
+class ModuleMetrics(Collector):
     """Counts attempts as they end, and looks at the adapters whenever Prometheus asks."""
 
-    def __init__(self, registry):
-        def counter(name, text, labels=NAMES):
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, labels: List[str] = NAMES) -> Counter:
             return Counter(f"lambda_adapter_{name}", text, labels, registry=registry)
 
         self.attempts = counter("attempts", 'Attempts; error_code is "none" on success.', [*NAMES, "error_code"])
@@ -41,10 +44,10 @@ class ModuleMetrics:
         self.durations = Histogram(
             "lambda_adapter_attempt_seconds", "Attempts' durations.", NAMES, buckets=BUCKETS_S, registry=registry
         )
-        self.adapters = []
+        self.adapters: List[LambdaAdapter] = []
         registry.register(self)
 
-    def on_attempt(self, attempt):
+    def on_attempt(self, attempt: Attempt) -> None:
         """For every adapter's ``on_attempt``. Called in several threads, which prometheus-client allows."""
         names = (attempt.module_name, attempt.function_name)
         self.attempts.labels(*names, attempt.error_code or "none").inc()
@@ -53,7 +56,7 @@ class ModuleMetrics:
             self.retries.labels(*names).inc()
             self.waits.labels(*names).inc(attempt.next_delay_s)
 
-    def collect(self):
+    def collect(self) -> Iterable[GaugeMetricFamily]:
         """Called by the registry for each scrape: state is looked up, not counted."""
         healthy = GaugeMetricFamily("lambda_adapter_healthy", "0 after too many failures in a row.", labels=NAMES)
         refusing = GaugeMetricFamily("lambda_adapter_circuit_open", "0 while calls may pass.", labels=NAMES)
@@ -70,18 +73,18 @@ class ModuleMetrics:
 asked = itertools.count(1)
 
 
-def roll(event, context):
+def roll(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """Healthy."""
     return {"success": True, "message": "You rolled 4."}
 
 
-def weather(event, context):
+def weather(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """Slow."""
     time.sleep(0.2)
     return {"success": True, "message": "Rain, 12 degrees."}
 
 
-def stocks(event, context):
+def stocks(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """Flaky: every other time it fails."""
     if next(asked) % 2 == 0:
         raise ConnectionError("the data base is down")
@@ -91,9 +94,9 @@ def stocks(event, context):
 # --- A bot, and a Prometheus that looks at it once ---
 
 
-async def chat(adapter):
+async def chat(adapter: LambdaAdapter) -> str:
     """Calls a module six times, and tells how that went."""
-    outcomes = collections.Counter()
+    outcomes: collections.Counter[str] = collections.Counter()
     for _ in range(6):
         request = ExecuteRequest(
             command=adapter.module_name,
@@ -109,18 +112,18 @@ async def chat(adapter):
     return f"{adapter.module_name:8} {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}"
 
 
-async def bot(adapters):
+async def bot(adapters: List[LambdaAdapter]) -> None:
     print(*await asyncio.gather(*map(chat, adapters)), sep="\n")
 
 
-def scrape(port):
+def scrape(port: int) -> str:
     """The text that Prometheus gets."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()
 
 
-def main():
+def main() -> None:
     registry = CollectorRegistry()
     metrics = ModuleMetrics(registry)
     # A bot has a port of its own for this. On loopback: metrics are not for everybody.

@@ -7,10 +7,13 @@ The fixture mock_lambda comes with the package: pip install 'lambda-adapter[test
 
 import asyncio
 import uuid
+from typing import Any, Dict, Optional
 
 import boto3
 
 from lambda_adapter import ExecuteRequest, LambdaAdapter
+from lambda_adapter.local import LambdaContext
+from lambda_adapter.testing import MockLambda
 
 # --- The bot. It would be a file of its own; nothing in it knows about tests. ---
 
@@ -18,13 +21,13 @@ from lambda_adapter import ExecuteRequest, LambdaAdapter
 class Bot:
     """Runs a module for each chat command, and keeps what was said in S3."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.modules = {
             name: LambdaAdapter(name, "eu-central-1", name, function_prefix="my-bot-") for name in ("weather", "roll")
         }
         self.s3 = boto3.client("s3", region_name="us-east-1")
 
-    async def answer(self, user, line):
+    async def answer(self, user: str, line: str) -> Optional[str]:
         command, *args = line.lstrip("!").split()
         if command not in self.modules:
             return f"There is no !{command}."
@@ -39,7 +42,7 @@ class Bot:
         return response.message
 
 
-def ask(line):
+def ask(line: str) -> Optional[str]:
     """What the bot answers to Pingu. Made within a test, where AWS is mocked."""
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="my-bot-log")
     return asyncio.run(Bot().answer("Pingu", line))
@@ -48,12 +51,12 @@ def ask(line):
 # --- The tests. ---
 
 
-def test_the_weather_is_told(mock_lambda):
+def test_the_weather_is_told(mock_lambda: MockLambda) -> None:
     mock_lambda.function("my-bot-weather", {"success": True, "message": "Berlin: rain"})
     assert ask("!weather Berlin") == "Berlin: rain"
 
 
-def test_the_function_learns_who_asked_for_what(mock_lambda):
+def test_the_function_learns_who_asked_for_what(mock_lambda: MockLambda) -> None:
     mock_lambda.function("my-bot-weather")
     ask("!weather Berlin")
     (payload,) = mock_lambda.calls("my-bot-weather")
@@ -61,31 +64,31 @@ def test_the_function_learns_who_asked_for_what(mock_lambda):
     assert payload["user"]["platform_user_id"] == "Pingu"
 
 
-def test_a_handler_can_stand_in_for_the_function(mock_lambda):
-    def roll(event, context):
+def test_a_handler_can_stand_in_for_the_function(mock_lambda: MockLambda) -> None:
+    def roll(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
         return {"success": True, "message": f"You rolled {event['trigger']['context_text']}: 7."}
 
     mock_lambda.function("my-bot-roll", roll)
     assert ask("!roll 2d6") == "You rolled 2d6: 7."
 
 
-def test_throttling_goes_unnoticed(mock_lambda):
+def test_throttling_goes_unnoticed(mock_lambda: MockLambda) -> None:
     mock_lambda.function("my-bot-weather", {"success": True, "message": "rain"}).throttles(times=2, retry_after=30)
     assert ask("!weather") == "rain"
     assert len(mock_lambda.calls("my-bot-weather")) == 3
 
 
-def test_a_function_that_never_answers_gets_an_excuse(mock_lambda):
+def test_a_function_that_never_answers_gets_an_excuse(mock_lambda: MockLambda) -> None:
     mock_lambda.function("my-bot-weather").times_out()
     assert ask("!weather") == "!weather is busy. Try again in a minute."
 
 
-def test_a_broken_function_gets_an_apology(mock_lambda):
+def test_a_broken_function_gets_an_apology(mock_lambda: MockLambda) -> None:
     mock_lambda.function("my-bot-weather").fails("ValueError", "no such city")
     assert ask("!weather Atlantis") == "!weather did not work, sorry."
 
 
-def test_answers_are_kept_in_s3_which_is_mocked_too(mock_lambda):
+def test_answers_are_kept_in_s3_which_is_mocked_too(mock_lambda: MockLambda) -> None:
     mock_lambda.function("my-bot-weather", {"success": True, "message": "rain"})
     ask("!weather Berlin")
     s3 = boto3.client("s3", region_name="us-east-1")
@@ -93,7 +96,7 @@ def test_answers_are_kept_in_s3_which_is_mocked_too(mock_lambda):
     assert s3.get_object(Bucket="my-bot-log", Key=kept["Key"])["Body"].read() == b"Pingu: !weather Berlin -> rain"
 
 
-def test_an_unknown_command_calls_nothing(mock_lambda):
+def test_an_unknown_command_calls_nothing(mock_lambda: MockLambda) -> None:
     mock_lambda.function("my-bot-weather")
     assert ask("!sing") == "There is no !sing."
     assert mock_lambda.calls("my-bot-weather") == []

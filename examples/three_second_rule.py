@@ -10,11 +10,17 @@ import asyncio
 import contextlib
 import time
 import uuid
+from typing import Any, Awaitable, Callable, Dict
 
-from lambda_adapter import ExecuteRequest, LambdaAdapter, LocalLambda
+from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter, LocalLambda
+from lambda_adapter.local import LambdaContext
+
+Send = Callable[[str], Awaitable[object]]
 
 
-async def answer_in_time(adapter, request, send, patience_s=2.5):
+async def answer_in_time(
+    adapter: LambdaAdapter, request: ExecuteRequest, send: Send, patience_s: float = 2.5
+) -> ExecuteResponse:
     """Sends the answer to a request, and before it "Working on it ..." if it takes longer than `patience_s`.
 
     Args:
@@ -49,24 +55,24 @@ async def answer_in_time(adapter, request, send, patience_s=2.5):
 # --- The functions. On AWS each would be a Lambda function of its own. ---
 
 
-def roll(event, context):
+def roll(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """Quick."""
     return {"success": True, "message": "You rolled 4."}
 
 
-def report(event, context):
+def report(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """Slow."""
     time.sleep(4)
     return {"success": True, "message": "The report is ready: 42 penguins."}
 
 
-def audit(event, context):
+def audit(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """Slow, and then it fails."""
     time.sleep(3)
     raise ConnectionError("the data base is down")
 
 
-def archive(event, context):
+def archive(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
     """So slow that the bot shuts down first."""
     time.sleep(60)
     return {"success": True, "message": "Archived."}
@@ -78,15 +84,15 @@ COMMANDS = {"roll": roll, "report": report, "audit": audit, "archive": archive}
 GRACE_S = 5
 
 
-async def bot(modules):
+async def bot(modules: Dict[str, LambdaAdapter]) -> None:
     """Four users type at once, and 5 s later the bot shuts down."""
     began = time.monotonic()
 
-    def show(user, text):
+    def show(user: str, text: str) -> None:
         print(f"{time.monotonic() - began:5.2f} s  {user:6} {text}", flush=True)
 
-    async def handle(user, command):
-        async def send(text):
+    async def handle(user: str, command: str) -> None:
+        async def send(text: str) -> None:
             show(user, f"<- {text}")
 
         show(user, f"-> !{command}")
@@ -113,18 +119,22 @@ async def bot(modules):
     await asyncio.gather(*late, return_exceptions=True)
 
 
-def main():
+def main() -> None:
     with contextlib.ExitStack() as stack:
         local = stack.enter_context(LocalLambda(COMMANDS, timeout=90))
-        # On AWS: the region, and none of the other three.
-        here = {
-            "region": "us-east-1",
-            "endpoint_url": local.endpoint_url,
-            "aws_access_key_id": "local",
-            "aws_secret_access_key": "local",
-        }
         modules = {
-            command: stack.enter_context(LambdaAdapter(command, module_name=command, read_timeout=90, **here))
+            command: stack.enter_context(
+                LambdaAdapter(
+                    command,
+                    "us-east-1",
+                    command,
+                    read_timeout=90,
+                    # Without these three it runs on AWS.
+                    endpoint_url=local.endpoint_url,
+                    aws_access_key_id="local",
+                    aws_secret_access_key="local",
+                )
+            )
             for command in COMMANDS
         }
         asyncio.run(bot(modules))

@@ -145,7 +145,7 @@ class LambdaAdapter:
 
     def __attrs_post_init__(self) -> None:
         validation.complete_credentials(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
-        validation.own_client(self.client, self.aws_access_key_id, self.endpoint_url)
+        validation.own_client(self.client, self.region, self.aws_access_key_id, self.endpoint_url)
         function = validation.function(self.function_identifier, self.function_prefix, self.region)
         validation.one_qualifier(function, self.qualifier)
         validation.synchronous(

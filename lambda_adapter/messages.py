@@ -11,6 +11,9 @@ from .invocations import Invocation
 #: An id as the platform gives it; it is sent to the function as it is.
 Id = Union[str, int]
 
+#: Goes out for a community whose name the request does not say.
+UNKNOWN_COMMUNITY = "Unknown Community"
+
 
 def _counted(value: object) -> str:
     """What people type may be private, so a repr says only how much of it there is."""
@@ -78,7 +81,7 @@ class ExecuteResponse:
     message: Optional[str] = None
     #: Every key of the function's answer except ``success`` and ``message``; None when there is none.
     data: Optional[Dict[str, Any]] = None
-    #: Why the call failed, fit to be shown in a chat; None on success.
+    #: Why the call failed, on one line; of ``function_failed`` the function's own words, unchanged. None on success.
     error: Optional[str] = None
     #: Where the message should go, one object a target: ``{"type": "discord"}``.
     targets: List[Dict[str, Any]] = attrs.field(factory=list)

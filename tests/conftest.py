@@ -3,14 +3,13 @@
 import os
 import socket
 
+import boto3
 import pytest
 from botocore.loaders import Loader
-from fault_server import FaultServer, answer
 
 from lambda_adapter import ExecuteRequest, LambdaAdapter
-
-#: No account has these.
-CREDENTIALS = {"aws_access_key_id": "AKIATESTING", "aws_secret_access_key": "secret-of-the-tests"}
+from support.calls import CREDENTIALS
+from support.fault_server import FaultServer, answer
 
 _NOWHERE = os.path.join(os.path.dirname(__file__), "no", "such", "file")
 
@@ -144,3 +143,24 @@ def make_request():
         return ExecuteRequest(**{**fields, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shared_client(_isolated_environment, _data_files_are_read_once):
+    """For its model of the API: it is never used."""
+    client = boto3.client("lambda", "us-east-1", **CREDENTIALS)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def botocore_knows_tenants(shared_client):
+    return "TenantId" in shared_client.meta.service_model.operation_model("Invoke").input_shape.members
+
+
+@pytest.fixture
+def make_isolating(make_adapter, botocore_knows_tenants):
+    """On Python 3.8 no botocore can."""
+    if not botocore_knows_tenants:
+        pytest.skip("the installed botocore does not know TenantId")
+    return lambda **settings: make_adapter(isolate_communities=True, **settings)

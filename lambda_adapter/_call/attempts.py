@@ -10,11 +10,19 @@ from .._aws import failures
 from .._aws.failures import Failure
 from .._rules.limits import MAX_ANSWER_BYTES
 from .._text.redaction import json_kind
-from .._wire.answer import PERMITTED, QUEUED, InvalidAnswerError, decode_answer, decode_function_error, to_text
+from .._wire.answer import (
+    PERMITTED,
+    QUEUED,
+    InvalidAnswerError,
+    decode_answer,
+    decode_function_error,
+    decode_unmarked_error,
+    to_text,
+)
 from .._wire.arguments import InvokeArguments
 from .._wire.head import Head, read_head
 from .._wire.payload import EncodedRequest
-from ..codes import WhyEnded
+from ..codes import CODES, WhyEnded
 from .backoff import Backoff
 from .deadline import Deadline
 from .outcomes import Outcome, Result, failed
@@ -140,8 +148,14 @@ class Invoker:
         if self._arguments.invocation_type == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
             return Outcome(executed="maybe", answer=QUEUED, head=head)
-        answer = decode_answer(answer_text)
-        failure = None if answer.success else Failure("function_failed")
+        try:
+            answer = decode_answer(answer_text)
+        except InvalidAnswerError:
+            error = decode_unmarked_error(answer_text, payload)
+            if error is None:
+                raise
+            return failed(Failure("function_error", error), head)
+        failure = None if answer.success else Failure("function_failed", answer.cause or CODES["function_failed"].cause)
         return Outcome(executed="yes", answer=answer, failure=failure, head=head)
 
 

@@ -6,7 +6,6 @@ from typing import Optional
 import attrs
 
 from .._aws.failures import Failure
-from .._text.redaction import shown
 from .._wire.answer import FunctionAnswer
 from .._wire.head import NO_HEAD, Head
 from .._wire.log_tail import parse_report
@@ -79,9 +78,9 @@ def to_response(result: Result, function_name: str) -> ExecuteResponse:
 
 
 def _error_text(failure: Failure, answer: Optional[FunctionAnswer]) -> str:
-    """Code and cause; the function's own words where it chose them for the chat."""
+    """Code and cause; or the function's own words, unchanged, where it answered success=false with some."""
     if answer and answer.error:
-        return shown(answer.error, 500)
+        return answer.error
     return f"{failure.error_code}: {failure.cause}"
 
 
@@ -92,6 +91,8 @@ def log_end(result: Result, function_name: str, request_id: str) -> None:
         level, ended = logging.INFO, "Succeeded"
     elif outcome.error_code == "function_failed":
         level, ended = logging.WARNING, "The function answered success=false"
+        if outcome.answer and outcome.answer.cause:
+            ended = "The function answered with an HTTP status of 4xx or 5xx"
     else:
         level, ended = logging.ERROR, "Gave up"
     logger.log(

@@ -12,7 +12,7 @@ _IDENTIFIER = re.compile(
     r"""
     (?P<prefix>
         arn:aws[a-zA-Z-]*:lambda:
-            (?P<region> (?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d ):
+            (?P<region> (?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d{1,2} ):
             (?P<account> \d{12} ):function:
       | \d{12}:function: | \d{12}: | function:
     )?

@@ -3,10 +3,12 @@
 Each validator raises ValueError with the parameter's name, the shape of what was given, and what it may be.
 """
 
+import difflib
+import functools
 import inspect
 import ipaddress
 import re
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 from urllib.parse import urlsplit
 
 from .._text.redaction import class_name, shown
@@ -14,8 +16,10 @@ from .identifiers import FunctionIdentifier, is_qualifier, parse_identifier
 from .limits import MAX_FUNCTION_NAME_CHARS
 
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-#: What botocore takes for a region: one label of a host name.
-_REGION = re.compile(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)", re.ASCII)
+#: The form of all regions, those included that the installed botocore does not know yet.
+_REGION = re.compile(r"(eusc-)?[a-z]{2}(-gov|-iso[a-z]?)?-[a-z]{1,40}-[0-9]{1,2}")
+#: How alike two regions are when one may be meant by the other (difflib's ratio).
+_NEAR = 0.75
 
 #: What botocore takes for a host name.
 _HOST = re.compile(r"((?!-)[a-z\d-]{1,63}(?<!-)\.)*(?!-)[a-z\d-]{1,63}(?<!-)\.?", re.ASCII | re.IGNORECASE)
@@ -73,9 +77,24 @@ def instance(kind: type) -> Validator:
 
 
 def plain_function(_: Any, attribute: Any, value: Any) -> None:
-    """What can be called; nobody would await what an async function returns."""
-    if not callable(value) or inspect.iscoroutinefunction(value):
-        raise _wrong(attribute.name, "a function that is not async", value)
+    """What runs when it is called; an async function or a generator would never begin."""
+    if not callable(value) or is_async(value) or _runs_as(value, inspect.CO_GENERATOR):
+        raise _wrong(attribute.name, "a function that is neither async nor a generator", value)
+
+
+def is_async(function: Callable[..., object]) -> bool:
+    """Whether what a call of ``function`` returns must be awaited, or iterated over with ``async for``."""
+    # inspect alone would miss partials of methods on Python 3.8, and objects with an async __call__ on all.
+    flags = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+    return _runs_as(function, flags) or inspect.iscoroutinefunction(function)
+
+
+def _runs_as(function: Callable[..., object], flags: int) -> bool:
+    """Whether the code that a call of ``function`` runs has one of these flags of ``inspect``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    codes = [getattr(called, "__code__", None) for called in (function, type(function).__call__)]
+    return any(getattr(code, "co_flags", 0) & flags for code in codes)
 
 
 def one_of(options: Tuple[str, ...]) -> Validator:
@@ -130,8 +149,34 @@ def module_version(_: Any, attribute: Any, value: Any) -> None:
 
 
 def region(_: Any, attribute: Any, value: Any) -> None:
-    if not isinstance(value, str) or not _REGION.fullmatch(value):
-        raise _wrong(attribute.name, "an AWS region, like 'us-east-1'", value)
+    check_region(attribute.name, value)
+
+
+def check_region(name: str, value: Any) -> None:
+    """Raise ValueError for what has not the form of a region; it suggests the known one that is nearest, if any is."""
+    if isinstance(value, str) and _REGION.fullmatch(value):
+        return
+    near = _nearest_region(value) if isinstance(value, str) else None
+    raise _wrong(name, f"an AWS region (did you mean '{near}'?)" if near else "an AWS region, like 'us-east-1'", value)
+
+
+def _nearest_region(text: str) -> Optional[str]:
+    text = re.sub(r"[\s_]+", "-", text[:100].strip().lower())
+    regions = _known_regions()
+    within = [known for known in regions if known in text]  # of a zone, 'us-east-1a', or a host
+    if within:
+        return max(within, key=len)
+    alike = {known: difflib.SequenceMatcher(None, text, known).ratio() for known in regions}
+    nearest = max(sorted(alike), key=alike.__getitem__)  # the first of equals: us-east-1 for 'us-east'
+    return nearest if alike[nearest] >= _NEAR else None
+
+
+def _known_regions() -> List[str]:
+    """The regions of all partitions that the installed botocore knows; read for an error's text only."""
+    from botocore.loaders import Loader
+
+    partitions = Loader().load_data("partitions")["partitions"]
+    return [name for partition in partitions for name in partition["regions"] if _REGION.fullmatch(name)]
 
 
 def to_scopes(value: Any) -> Any:
@@ -158,12 +203,24 @@ def complete_credentials(key_id: Optional[str], secret: Optional[str], token: Op
         raise ValueError("aws_session_token must come with aws_access_key_id and aws_secret_access_key")
 
 
-def own_client(client: Any, key_id: Optional[str], url: Optional[str]) -> None:
-    """A given client brings its own credentials and endpoint."""
+def own_client(client: Any, client_region: str, key_id: Optional[str], url: Optional[str]) -> None:
+    """A given client brings its own credentials and endpoint, and is for Lambda in the adapter's region."""
     if client is None:
         return
+    # A stub of somebody's tests has neither, or a mock that is no string.
+    meta = getattr(client, "meta", None)
+    service = getattr(getattr(meta, "service_model", None), "service_name", "lambda")
+    own_region = getattr(meta, "region_name", client_region)
+    if isinstance(service, str) and service != "lambda":
+        raise ValueError(f"client must be a boto3 client of lambda; got one of {shown(service, 40)}")
     if not callable(getattr(client, "invoke", None)):
         raise ValueError(f"client must be a boto3 Lambda client, with an invoke method; got {type(client).__name__}")
+    if is_async(client.invoke):
+        raise ValueError("client must be a boto3 Lambda client; the given one has an async invoke, as aioboto3's has")
+    if isinstance(own_region, str) and own_region != client_region:
+        raise ValueError(
+            f"client is in {shown(own_region, 40)} and region is {client_region}; a client calls its own region only"
+        )
     if key_id is not None or url is not None:
         raise ValueError("client goes without aws_access_key_id and endpoint_url: it has its own")
 

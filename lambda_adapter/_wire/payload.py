@@ -12,7 +12,7 @@ from cattrs.fns import identity
 from .._rules.limits import MAX_DEPTH, MAX_INTEGER_BITS
 from .._text.redaction import class_name, json_kind, shown
 from .._text.timestamps import utc_timestamp
-from ..messages import Id, Request
+from ..messages import UNKNOWN_COMMUNITY, Id, Request
 
 
 class UnfitRequestError(Exception):
@@ -140,7 +140,7 @@ def _check_holders(value: object) -> None:
             chain.from_iterable(map(dict.values, dicts)),
             chain.from_iterable(holder for holder in level if not isinstance(holder, dict)),
         )
-        level = [item for item in values if isinstance(item, _HOLDERS)]
+        level = [item for item in values if type(item) not in _LEAVES and isinstance(item, _HOLDERS)]
         if not level:
             return
     raise UnfitRequestError
@@ -176,11 +176,11 @@ def _map_request(request: Request, metadata: Dict[str, Any], timestamp: str) -> 
 def _map_community(community_id: Id, section: Mapping[str, Any]) -> Community:
     if not section:
         # Not subscribed: a module must not take silence for a paid seat.
-        return Community(community_id, "Unknown Community", False, None, 0)
+        return Community(community_id, UNKNOWN_COMMUNITY, False, None, 0)
     order_id = section.get("subscription_order_id")
     return Community(
         id=community_id,
-        name=_text(_said(section, "name", "Unknown Community"), "metadata.community.name"),
+        name=_text(_said(section, "name", UNKNOWN_COMMUNITY), "metadata.community.name"),
         is_subscribed=_typed(
             _said(section, "is_subscribed", False), "metadata.community.is_subscribed", (bool,), "true or false"
         ),
@@ -271,6 +271,8 @@ def _said(section: Mapping[str, Any], key: str, default: object) -> Any:
 
 
 _HOLDERS = (dict, list, tuple)
+#: What nearly all values are; looking their type up is cheaper than asking whether they hold others.
+_LEAVES = frozenset({str, int, float, bool, type(None)})
 
 #: Where a value stands: a name of the request's, or what holds the value and its key or index there.
 Place = Union[str, Tuple[Any, Union[str, int]]]

@@ -7,7 +7,7 @@ import queue
 import time
 from typing import Any, Dict, Mapping
 
-from .._text.redaction import shown, shown_name
+from .._text.redaction import shown, shown_type
 from ..local import Handler
 from ..local.emulator import Observation, observed
 from .handler_files import default_name, load_handler
@@ -120,4 +120,4 @@ def _told(observation: Observation) -> str:
 
 
 def _error_type(body: bytes) -> str:
-    return shown_name(json.loads(body)["errorType"])
+    return shown_type(json.loads(body)["errorType"])

@@ -1,7 +1,6 @@
 """LocalLambda: Python handlers behind the real Invoke API on loopback. No account, no Docker, no network."""
 
 import math
-import re
 import threading
 import time
 import uuid
@@ -14,6 +13,7 @@ import attrs
 
 from .._rules.identifiers import FunctionIdentifier, is_name
 from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
+from .._rules.validation import check_region
 from .durable import ARN_HEADER, DurableExecution, DurableExecutions
 from .http_server import Server
 from .invoke_api import (
@@ -117,7 +117,7 @@ class LocalLambda:
         _check_functions(functions)
         _check_durable(durable, functions)
         check_whole("port", port, 0, 65_535)
-        _check_region(region)
+        check_region("region", region)
         _check_seconds("timeout", timeout, MAX_FUNCTION_TIMEOUT_S)
         check_whole("memory_mb", memory_mb, MIN_MEMORY_MB, MAX_MEMORY_MB)
         if concurrency_limit is not None:
@@ -398,11 +398,6 @@ def _check_durable(durable: object, functions: Mapping[str, Handler]) -> None:
     for name in durable:
         if name not in functions:
             raise ValueError(f"durable: {name!r} is none of the functions")
-
-
-def _check_region(region: object) -> None:
-    if not isinstance(region, str) or not re.fullmatch(r"[a-z0-9-]+", region):
-        raise ValueError(f"region must be an AWS region such as 'us-east-1', got {region!r}")
 
 
 def _check_seconds(name: str, value: object, high: float) -> None:

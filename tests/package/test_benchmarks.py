@@ -1,0 +1,281 @@
+"""The benchmarks' endpoint keeps to the protocol, their report to the arithmetic, and all of them run."""
+
+import contextlib
+import http.client
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from support.paths import PROJECT
+
+TIMEOUT_S = 30
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    """The port of an endpoint in a process of its own."""
+    with running_endpoint() as (port, _process):
+        yield port
+
+
+@contextlib.contextmanager
+def running_endpoint():
+    command = [sys.executable, "-m", "benchmarks.endpoint"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PROJECT) as process:
+        try:
+            yield json.loads(process.stdout.readline())["port"], process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def connect(endpoint):
+    """Opens connections to the endpoint."""
+    with contextlib.ExitStack() as stack:
+
+        def open_connection():
+            connection = http.client.HTTPConnection("127.0.0.1", endpoint, timeout=TIMEOUT_S)
+            stack.callback(connection.close)
+            return connection
+
+        yield open_connection
+
+
+@pytest.fixture
+def invoke(connect):
+    """Invokes a function once: status, headers and parsed body."""
+
+    def once(function, connection=None, body=b"{}"):
+        connection = connection or connect()
+        connection.request("POST", path_of(function), body)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, json.loads(answer.read())
+
+    return once
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The package's modules, wherever pytest was started."""
+    monkeypatch.syspath_prepend(str(PROJECT))
+    import benchmarks.__main__
+    import benchmarks.parts
+    import benchmarks.report
+
+    return benchmarks
+
+
+def path_of(function):
+    return f"/2015-03-31/functions/{function}/invocations"
+
+
+def head(function, length):
+    return f"POST {path_of(function)} HTTP/1.1\r\nHost: endpoint\r\ncontent-length: {length}\r\n\r\n".encode()
+
+
+def stats(connection):
+    connection.request("GET", "/stats")
+    return json.loads(connection.getresponse().read())
+
+
+def test_an_answer_comes_after_the_delay_in_the_functions_name(invoke):
+    started = time.monotonic()
+    status, _headers, body = invoke("delay-50")
+    assert time.monotonic() - started >= 0.05
+    assert (status, body["success"]) == (200, True)
+
+
+def test_throttle_answers_as_lambda_does(invoke):
+    status, headers, body = invoke("throttle")
+    assert (status, headers["x-amzn-ErrorType"]) == (429, "TooManyRequestsException")
+    assert body["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+
+
+@pytest.mark.parametrize("function", ["unknown", "delay", "delay-x", "text-", "throttle-1"])
+def test_an_unknown_function_is_not_found(invoke, function):
+    status, headers, _body = invoke(function)
+    assert (status, headers["x-amzn-ErrorType"]) == (404, "ResourceNotFoundException")
+
+
+def test_text_has_the_size_in_the_functions_name(invoke):
+    assert len(invoke("text-100000")[2]["text"]) == 100_000
+
+
+def test_records_have_about_the_size_in_the_functions_name(invoke):
+    records = invoke("records-100000")[2]["records"]
+    assert len(records) == 1_000
+    assert 0.9 < len(json.dumps(records)) / 100_000 < 1.2
+
+
+def test_a_large_body_in_pieces_is_one_request(connect, invoke):
+    connection = connect()
+    before = stats(connection)["requests"]
+    # A body that looks like the ends of heads.
+    assert invoke("delay-0", connection, b"\r\n" * 2_500_000)[0] == 200
+    assert stats(connection)["requests"] == before + 1
+
+
+def test_a_head_may_arrive_byte_by_byte(endpoint):
+    with socket.create_connection(("127.0.0.1", endpoint), timeout=TIMEOUT_S) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in head("delay-0", 2) + b"{}":
+            connection.send(bytes([byte]))
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_no_answer_comes_before_the_whole_body(endpoint):
+    with socket.create_connection(("127.0.0.1", endpoint), timeout=TIMEOUT_S) as connection:
+        connection.sendall(head("delay-0", 3) + b"{}")
+        connection.settimeout(0.05)
+        with pytest.raises(socket.timeout):
+            connection.recv(1)
+        connection.settimeout(TIMEOUT_S)
+        connection.sendall(b" ")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_requests_that_arrive_together_are_answered_in_their_order(endpoint):
+    together = head("delay-20", 2) + b"{}" + head("throttle", 2) + b"{}" + head("unknown", 0)
+    with socket.create_connection(("127.0.0.1", endpoint), timeout=TIMEOUT_S) as connection:
+        connection.sendall(together)
+        answers = b""
+        while b"not found: unknown" not in answers:
+            arrived = connection.recv(65_536)
+            assert arrived, answers
+            answers += arrived
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"429", b"404"]
+
+
+def test_stats_count_invocations_and_the_connections_they_came_over(connect, invoke):
+    observer, first, second = connect(), connect(), connect()
+    before = stats(observer)
+    for connection in (first, first, first, second):
+        invoke("delay-0", connection)
+    after = stats(observer)
+    assert after["requests"] - before["requests"] == 4
+    assert after["connections"] - before["connections"] == 2
+
+
+def test_the_endpoint_ends_with_the_process_that_started_it():
+    with running_endpoint() as (_port, process):
+        process.stdin.close()
+        assert process.wait(TIMEOUT_S) == 0
+
+
+def samples_of(peer, *values, **where):
+    return [{"round": number, "peer": peer, "figure": value, **where} for number, value in enumerate(values)]
+
+
+@pytest.fixture
+def compare(benchmarks):
+    """A row about "figure" of ours over boto3's."""
+    parts = benchmarks.parts
+
+    def make(**target):
+        ours, peer = (parts.Figure(name, "figure", "ms") for name in (parts.OURS, parts.BOTO3))
+        return parts.Comparison("what", ours, peer, **target)
+
+    return make
+
+
+def test_a_ratio_is_taken_within_each_round(benchmarks, compare):
+    samples = samples_of("lambda_adapter", 1, 20, 300) + samples_of("boto3", 2, 10, 100)
+    assert benchmarks.report.ratios(compare(), samples) == [0.5, 2, 3]
+
+
+def test_a_row_holds_medians_their_spread_and_the_verdict(benchmarks, compare):
+    samples = samples_of("lambda_adapter", 1, 20, 300) + samples_of("boto3", 2, 10, 100)
+    assert benchmarks.report.table_row(compare(at_most=1.5), samples, smoke=False) == [
+        "what",
+        "20 (1 to 300) ms",
+        "10 (2 to 100) ms (boto3)",
+        "2.000 (0.500 to 3.000)",
+        "≤ 1.5",
+        "**no**",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "ratio", "met"),
+    [
+        ({"at_most": 1.0}, 1.0, True),
+        ({"at_most": 1.0}, 1.001, False),
+        ({"at_least": 15}, 15.0, True),
+        ({"at_least": 15}, 14.999, False),
+        ({}, 1.0, None),
+    ],
+)
+def test_a_target_is_met_up_to_its_limit(benchmarks, compare, target, ratio, met):
+    assert benchmarks.report.is_met(compare(**target), ratio) is met
+
+
+def test_a_peer_that_was_left_out_is_said_to_be_not_measured(benchmarks, compare):
+    row = benchmarks.report.table_row(compare(at_most=1), samples_of("lambda_adapter", 1, 2), smoke=False)
+    assert row[2:] == ["not measured (boto3)", "-", "≤ 1", "-"]
+
+
+def test_a_figure_is_of_the_samples_with_its_peer_and_parameters_only(benchmarks):
+    samples = samples_of("boto3", 1, shape="text") + samples_of("boto3", 2, shape="records") + samples_of("other", 3)
+    assert benchmarks.parts.Figure("boto3", "figure", "ms", {"shape": "records"}).of(samples) == [2]
+
+
+def test_each_row_reads_a_figure_that_one_of_its_parts_measurements_makes(benchmarks):
+    for part in benchmarks.parts.make_parts():
+        for comparison in part.comparisons:
+            for figure in filter(None, (comparison.ours, comparison.peer)):
+                made = [{"peer": each.peer, figure.key: 1, **each.parameters} for each in part.measurements]
+                assert figure.of(made) == [1], (part.name, comparison.what)
+
+
+def test_the_chart_has_a_line_for_each_peer(benchmarks, tmp_path):
+    pytest.importorskip("matplotlib")
+    samples = [
+        {"round": number, "peer": peer, "in_flight": in_flight, "calls_per_s": in_flight * 9.0 + number}
+        for number in range(2)
+        for peer in benchmarks.parts.ASYNC_PEERS
+        for in_flight in (1, 8, 32)
+    ]
+    chart = tmp_path / "chart.svg"
+    benchmarks.report.draw_chart(samples, chart)
+    drawn = chart.read_text(encoding="utf-8")
+    assert all(f"<!-- {peer} -->" in drawn for peer in benchmarks.parts.ASYNC_PEERS)
+    benchmarks.report.draw_chart(samples, chart)
+    assert chart.read_text(encoding="utf-8") == drawn, "equal results should give equal files"
+
+
+@pytest.mark.slow
+def test_a_smoke_run_measures_every_row_and_a_partial_one_leaves_the_others(benchmarks, tmp_path):
+    def smoke(*names):
+        command = [sys.executable, "-m", "benchmarks", "--smoke", "--output", str(tmp_path), *names]
+        process = subprocess.run(command, cwd=PROJECT, capture_output=True, encoding="utf-8", timeout=300)
+        assert process.returncode == 0, process.stderr
+        results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+        return results, (tmp_path / "RESULTS.md").read_text(encoding="utf-8"), process
+
+    results, table, process = smoke()
+    assert process.stdout == table + "\n"
+    assert "aioboto3 is left out" in process.stderr
+    parts = benchmarks.parts.make_parts(smoke=True)
+    for part in parts:
+        samples = results["samples"][part.name]
+        assert f"{part.name}, round 1 of {part.rounds}" in process.stderr
+        for comparison in part.comparisons:
+            assert comparison.ours.of(samples), comparison.what
+            if comparison.peer and comparison.peer.peer != "aioboto3":
+                assert comparison.peer.of(samples), comparison.what
+            assert f"| {comparison.what} " in table
+        assert part.how in table
+    assert results["samples"]["connections"][0]["connections"] == 1
+    machine = json.dumps(results["machine"])
+    assert socket.gethostname() not in machine
+    assert str(PROJECT) not in json.dumps(results)
+
+    again, table, _process = smoke("import")
+    assert again["samples"].pop("import") != results["samples"].pop("import")
+    assert again["samples"] == results["samples"]
+    assert "| CPU of `execute` " in table
