@@ -45,6 +45,11 @@ class Invocation:
     report: Optional[Report] = None
     #: Why no further attempt followed; None when none was made.
     why_ended: Optional[WhyEnded] = None
+    #: The durable execution's ARN, with ``durable=True``.
+    execution_arn: Optional[str] = None
+    #: Whether AWS said that the execution was there before this call, which then got its outcome. (A further attempt of
+    #: the same call gets it too, and AWS does not say so.)
+    attached: bool = False
 
 
 @attrs.frozen

@@ -115,6 +115,15 @@ def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestam
         raise UnfitRequestError(f"the request cannot be read ({class_name(exc)})") from None
 
 
+def check_session_id(session_id: object) -> Id:
+    """A session_id that a payload could have.
+
+    Raises:
+        UnfitRequestError: It could not.
+    """
+    return _id(session_id, "session_id")
+
+
 def _encode(payload: LambdaPayload, metadata: Dict[str, Any]) -> bytes:
     """The payload's bytes. All of ``metadata`` has to be JSON, and so has what stays behind.
 
