@@ -18,7 +18,7 @@ import attrs
 
 from .._process import forks
 from .._rules.limits import MAX_CONCURRENCY
-from . import moto_seam
+from . import moto_seam, sending
 from .turnstile import Turnstile
 
 #: What decides which credentials, endpoint and certificates a client made now would use.
@@ -163,6 +163,8 @@ class GivenClient:
     def __init__(self, client: LambdaClient) -> None:
         self.client = client
         self.invoke = client.invoke
+        # Its owner may have it retry.
+        sending.watch(client, retries=True)
 
     def get(self) -> "GivenClient":
         return self
@@ -211,6 +213,7 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
             ),
         ),
     )
+    sending.watch(client)
     client.meta.events.register("before-parse.lambda.Invoke", _blank_unreadable_error)
     # What is left of botocore's retries: a handler that asks whether to retry, and two headers that tell AWS of it and
     # have to be signed. Without them a call takes 7 % less CPU.

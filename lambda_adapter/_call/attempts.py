@@ -8,6 +8,7 @@ import attrs
 
 from .._aws import failures
 from .._aws.failures import Failure
+from .._aws.sending import Sending
 from .._rules.limits import MAX_ANSWER_BYTES
 from .._text.redaction import json_kind
 from .._wire.answer import (
@@ -120,11 +121,16 @@ class Invoker:
         """One request and its whole answer. Raises nothing that is an Exception."""
         try:
             shared = self._client()
-            response = shared.invoke(
-                **self._arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
-            )
         except Exception as exc:
-            return failed(failures.from_exception(exc))
+            return failed(failures.from_set_up(exc))
+        arguments = self._arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
+        sending = Sending()
+        try:
+            with sending:
+                response = shared.invoke(**arguments)
+        except Exception as exc:
+            failure = failures.from_exception(exc, sending, getattr(shared, "client", shared))
+            return failed(failures.of_dry_run(failure) if self._arguments.invocation_type == "DryRun" else failure)
         try:
             head = read_head(response)
         except Exception as exc:
