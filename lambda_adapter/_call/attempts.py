@@ -15,18 +15,16 @@ from .._wire.answer import (
     PERMITTED,
     QUEUED,
     InvalidAnswerError,
-    decode_answer,
     decode_function_error,
-    decode_unmarked_error,
     to_text,
 )
 from .._wire.arguments import InvokeArguments
 from .._wire.head import Head, read_head
 from .._wire.payload import EncodedRequest
-from ..codes import CODES, WhyEnded
+from ..codes import WhyEnded
 from .backoff import Backoff
 from .deadline import Deadline
-from .outcomes import Outcome, Result, failed
+from .outcomes import Outcome, Result, failed, judge_answer
 from .reporter import AttemptReporter
 
 logger = logging.getLogger("lambda_adapter")
@@ -154,15 +152,7 @@ class Invoker:
         if self._arguments.invocation_type == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
             return Outcome(executed="maybe", answer=QUEUED, head=head)
-        try:
-            answer = decode_answer(answer_text)
-        except InvalidAnswerError:
-            error = decode_unmarked_error(answer_text, payload)
-            if error is None:
-                raise
-            return failed(Failure("function_error", error), head)
-        failure = None if answer.success else Failure("function_failed", answer.cause or CODES["function_failed"].cause)
-        return Outcome(executed="yes", answer=answer, failure=failure, head=head)
+        return judge_answer(answer_text, payload, head)
 
 
 def _told_why(outcome: Outcome, why_ended: WhyEnded, deadline: Optional[Deadline]) -> Outcome:
