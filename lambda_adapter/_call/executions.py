@@ -29,8 +29,6 @@ POLLS = Backoff(0.25, 5.0, jitter=0.0)
 
 #: Pages of a list that may be empty before the one that holds the execution.
 _MAX_PAGES = 100
-#: What AWS's local runner has in the place of an ARN.
-_BARE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Keys of a payload that may differ between two calls that mean the same: the time of the call, and what
 #: OpenTelemetry's instrumentation adds to each attempt.
 _OF_THE_CALL = ("timestamp", "headers")
@@ -107,8 +105,6 @@ class Executions:
 
     def why_foreign(self, arn: str) -> Optional[str]:
         """Why an ARN can be no execution of this function's; None when it can."""
-        if _BARE_ID.fullmatch(arn):
-            return None
         parts = parse_execution_arn(arn)
         if parts is None:
             return "the execution's arn is none of a durable execution's"

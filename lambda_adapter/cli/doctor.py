@@ -25,6 +25,7 @@ _SETTINGS = (
     "function_prefix",
     "qualifier",
     "isolate_communities",
+    "durable",
     "endpoint_url",
     "connect_timeout",
     "read_timeout",
