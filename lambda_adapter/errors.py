@@ -136,6 +136,10 @@ class ConfigurationError(LambdaAdapterError):
     error_code = "configuration_error"
 
 
+class CredentialsError(ConfigurationError):
+    """Where AWS credentials come from is set up so that there can never be any; LambdaAdapter raises it."""
+
+
 class AlreadyStartedError(LambdaAdapterError):
     """A durable execution of this name exists, with another payload."""
 

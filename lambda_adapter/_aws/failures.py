@@ -45,6 +45,10 @@ class Failure:
     #: The least that the server asked to wait, in seconds.
     retry_after_s: Optional[float] = None
     head: Head = NO_HEAD
+    #: Whether AWS refused the credentials as such, so that others may be accepted.
+    stale_credentials: bool = False
+    #: Whether others have been asked for since, so that the next attempt may succeed at once.
+    renewed: bool = False
 
     @cause.default
     def _usual_cause(self) -> str:
@@ -67,6 +71,20 @@ _CREDENTIAL_WORDS = (
     "Signature",
     "Authentication",
     "InvalidClientToken",
+)
+
+#: What AWS says of keys that have been replaced, or whose time is up.
+STALE_CREDENTIALS = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "UnrecognizedClient",
+        "UnrecognizedClientException",
+        "InvalidClientTokenId",
+        "InvalidSignature",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+    }
 )
 
 # Shapes of what AWS says of an error; anything else may be an echo of the request, and is not repeated.
@@ -321,6 +339,7 @@ def from_error_response(response: Mapping[str, Any]) -> Failure:
         transient=transient,
         retry_after_s=parse_retry_after(headers.get("retry-after", response.get("retryAfterSeconds"))),
         head=Head(status_code=status, request_id=known_request_id(metadata)),
+        stale_credentials=code in STALE_CREDENTIALS,
     )
 
 

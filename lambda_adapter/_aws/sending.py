@@ -85,6 +85,11 @@ def watch(client: object, retries: bool = False) -> None:
         return
 
 
+def begin() -> None:
+    """A call begins that botocore has not seen yet; what fails now has sent nothing."""
+    _on_call()
+
+
 def _sending() -> Optional[Sending]:
     return getattr(_mine, "sending", None)
 

@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 import attrs
 
+from .._aws.credentials import UNUSABLE
 from .._aws.failures import from_set_up
 from .._text.redaction import shown
 from ..adapter import LambdaAdapter
@@ -121,7 +122,8 @@ def make_adapter(args: argparse.Namespace, **fixed: Any) -> LambdaAdapter:
             return LambdaAdapter(**{field.name: given[field.name] for field in _FIELDS if field.name in given})
         except Exception as error:
             # A profile that does not exist, a credential_process that is none: never in the words of what was read.
-            why = str(error) if isinstance(error, LambdaAdapterError) else _told_of_set_up(error)
+            said = str(error).rpartition(f"{UNUSABLE}: ")[2]
+            why = said if isinstance(error, LambdaAdapterError) else _told_of_set_up(error)
             if why is None:
                 raise
             raise SetUpError(f"AWS is not set up: {why}") from None
