@@ -72,6 +72,9 @@ class LambdaAdapter:
         jitter: The share of each delay that is random, 0.0 to 1.0.
         total_timeout: Seconds for a call's queueing, attempts and waits, over 0 and up to 86,400. Nothing begins after
             it; an attempt that is in flight then still finishes.
+        durable: Run the function once for each ``session_id``, however often and by whomever it is asked for, by AWS's
+            durable executions; ``idempotent`` then forbids no retry. The function must have been created for them, and
+            needs a version or an alias.
         max_concurrency: Invocations in flight at once through ``execute_async`` and ``execute_many``, 1 to 1,024.
         max_pending: Further calls that may wait for a place, from 0; one more is refused as ``overloaded``. None: any
             number.
@@ -119,6 +122,7 @@ class LambdaAdapter:
     total_timeout: Optional[float] = attrs.field(
         default=None, validator=optional(validation.number(most=limits.MAX_TOTAL_TIMEOUT_S)), kw_only=True
     )
+    durable: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
     max_concurrency: int = attrs.field(
         default=64, validator=validation.integer(least=1, most=limits.MAX_CONCURRENCY), kw_only=True
     )

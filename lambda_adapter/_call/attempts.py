@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import Any, Callable, Generator, List, Mapping, Optional
+from typing import Any, Callable, Generator, List, Mapping, Optional, Tuple
 
 import attrs
 
@@ -31,6 +31,15 @@ logger = logging.getLogger("lambda_adapter")
 
 _CHUNK_BYTES = 65_536
 
+#: What AWS's refusal of an execution's name is about, most likely.
+_NEEDS_DURABLE = (
+    "durable=True needs a function that was created with a DurableConfig, and a version, an alias or $LATEST of it"
+)
+
+
+#: Given the call, the attempt's outcome and the deadline: how it ended after all, and whether its driver goes on.
+Attach = Callable[[EncodedRequest, Outcome, Optional[Deadline]], Generator[float, bool, Tuple[Outcome, bool]]]
+
 
 class Invoker:
     """Invokes one function until it answers, fails for good, or has no attempt or no time left.
@@ -40,6 +49,7 @@ class Invoker:
             the answer has been read.
         renew: Told what ``client`` returned, when AWS refuses its credentials; says whether the next one has others.
         clock: Seconds, monotonic.
+        attach: What becomes of an attempt whose durable execution is there already; without it, it has failed.
     """
 
     def __init__(
@@ -52,6 +62,7 @@ class Invoker:
         reporter: AttemptReporter,
         clock: Callable[[], float] = time.monotonic,
         renew: Callable[[object], bool] = lambda client: False,
+        attach: Optional[Attach] = None,
     ) -> None:
         self._arguments = arguments
         self._client = client
@@ -61,6 +72,7 @@ class Invoker:
         self._reporter = reporter
         self._clock = clock
         self._renew = renew
+        self._attach = attach
 
     def attempts(self, call: EncodedRequest, deadline: Optional[Deadline] = None) -> Generator[float, bool, Result]:
         """The attempt loop. Blocks while a request is in flight; never waits between attempts.
@@ -74,9 +86,12 @@ class Invoker:
             number += 1
             outcome = self._attempt(call, number, deadline, may_renew=not renewed)
             renewed = renewed or (outcome.failure is not None and outcome.failure.renewed)
+            goes_on = True
+            if self._attach is not None and outcome.error_code == "already_started":
+                outcome, goes_on = yield from self._attach(call, outcome, deadline)
             ended = self._clock()
             delay_s = self._delay_s(outcome, number)
-            why_ended = self._why_final(outcome, number, deadline, ended + delay_s)
+            why_ended = self._why_final(outcome, number, deadline, ended + delay_s) if goes_on else "ended"
             self._reporter.report(number, outcome, ended - begun, None if why_ended else delay_s, why_ended)
             if why_ended is None:
                 self._log_retry(call, number, outcome, delay_s)
@@ -138,6 +153,8 @@ class Invoker:
                 response = shared.invoke(**arguments)
         except Exception as exc:
             failure = failures.from_exception(exc, sending, getattr(shared, "client", shared))
+            if self._arguments.durable and failure.error_code == "invalid_parameter":
+                failure = attrs.evolve(failure, cause=f"{failure.cause}; {_NEEDS_DURABLE}")
             if may_renew and failure.stale_credentials:
                 failure = self._renewed(failure, shared)
             return failed(failures.of_dry_run(failure) if self._arguments.invocation_type == "DryRun" else failure)
@@ -167,6 +184,14 @@ class Invoker:
                 return Outcome(executed="no", answer=PERMITTED, head=head)
             cause = "a DryRun was answered with something else than status 204, so this is not Lambda's endpoint"
             return failed(Failure("invalid_response", cause, executed="maybe"), head)
+        if self._arguments.durable and head.execution_arn is None:
+            logger.warning(
+                "The endpoint ran no durable execution, so that nothing keeps the function from running twice: "
+                "function=%s status=%s; %s",
+                self._arguments.function_name,
+                head.status_code,
+                _NEEDS_DURABLE,
+            )
         if response.get("FunctionError") is not None:
             return failed(Failure("function_error", decode_function_error(answer_text, payload)), head)
         if self._arguments.invocation_type == "Event":

@@ -16,8 +16,8 @@ from .._aws import failures
 from .._aws.failures import Failure
 from .._aws.sending import Sending
 from .._rules.identifiers import FunctionIdentifier
-from .._wire.answer import QUEUED, InvalidAnswerError, decode_function_error
-from .._wire.head import ExecutionArn, Head, known_execution_arn, known_request_id, known_version, parse_execution_arn
+from .._wire.answer import PERMITTED, QUEUED, STOPPED, InvalidAnswerError, decode_function_error
+from .._wire.head import Head, known_execution_arn, known_request_id, known_version, parse_execution_arn
 from .._wire.payload import EncodedRequest
 from ..codes import CODES
 from .backoff import Backoff
@@ -27,6 +27,8 @@ from .outcomes import Outcome, failed, judge_answer
 #: Seconds between looks: doubled each time, without chance, for nothing is relieved by it.
 POLLS = Backoff(0.25, 5.0, jitter=0.0)
 
+#: In a partial or whole ARN.
+_ACCOUNT = re.compile(r"(?:^|:)([0-9]{12}):")
 #: Pages of a list that may be empty before the one that holds the execution.
 _MAX_PAGES = 100
 #: Keys of a payload that may differ between two calls that mean the same: the time of the call, and what
@@ -103,20 +105,17 @@ class Executions:
         self._renew = renew
         self._clock = clock
 
-    def why_foreign(self, arn: str) -> Optional[str]:
-        """Why an ARN can be no execution of this function's; None when it can."""
+    def why_foreign(self, arn: str, name: str) -> Optional[str]:
+        """Why an ARN can be no execution of this function's and name; None when it can."""
         parts = parse_execution_arn(arn)
         if parts is None:
-            return "the execution's arn is none of a durable execution's"
-        return None if self._is_own(parts) else "the execution's arn is one of another function's"
-
-    def _is_own(self, parts: ExecutionArn) -> bool:
-        account = re.search(r"(?:^|:)([0-9]{12}):", self._function.text)
-        return (
-            parts.region == self._region
-            and parts.function == self._function.name
-            and (account is None or parts.account == account[1])
-        )
+            return "the execution's arn is none of a durable execution"
+        account = _ACCOUNT.search(self._function.text)
+        if (parts.region, parts.function) != (self._region, self._function.name) or (
+            account is not None and parts.account != account[1]
+        ):
+            return "the execution's arn is one of another function"
+        return None if parts.name == name else "the execution's arn is one of another session_id"
 
     def attach(
         self, call: EncodedRequest, name: str, refusal: Outcome, deadline: Optional[Deadline], waits: bool
@@ -205,13 +204,41 @@ class Executions:
             return failed(Failure("closed", "the adapter is closed"))
         if isinstance(reply, Failure):
             return failed(reply)
-        return Outcome(executed="yes", head=attrs.evolve(_head(reply), execution_arn=known_execution_arn(wanted.arn)))
+        head = attrs.evolve(_head(reply), execution_arn=known_execution_arn(wanted.arn))
+        return Outcome(executed="yes", answer=STOPPED, head=head)
 
-    def may(self, operation: str, name: str) -> Union[Mapping[str, Any], Failure]:
-        """What AWS says to one request about an execution that there is not, in an account that may be this one's."""
-        if operation == "ListDurableExecutionsByFunction":
-            return self._find(name)
-        return self._ask(operation, DurableExecutionArn=name)
+    def check(self, name: str) -> Outcome:
+        """Whether the credentials may do what durable executions need, without touching one.
+
+        Get and Stop are asked about an execution that does not exist, which tells who may from who may not. This needs
+        the account, so that they are left out where neither the function's ARN nor one of its executions says it.
+        """
+        found = self._find(name, any_name=True)
+        arn = self._made_up_arn(found, name)
+        asked = [("ListDurableExecutionsByFunction", found)]
+        if arn is not None:
+            asked += [(each, self._ask(each, DurableExecutionArn=arn)) for each in _OF_ONE]
+        denied = []
+        for operation, reply in asked:
+            if isinstance(reply, Failure) and reply.error_code == "access_denied":
+                denied.append(f"lambda:{operation}")
+            elif isinstance(reply, Failure) and (arn is None or reply.error_code not in _KNOWS_NONE):
+                return failed(attrs.evolve(reply, executed="no"))
+        if denied:
+            text = f"the credentials may not {', '.join(denied)}, which durable=True needs"
+            return failed(Failure("access_denied", text))
+        return Outcome(executed="no", answer=PERMITTED)
+
+    def _made_up_arn(self, found: Union[Mapping[str, Any], Failure], name: str) -> Optional[str]:
+        account = _ACCOUNT.search(self._function.text)
+        known = None if isinstance(found, Failure) else parse_execution_arn(found.get("DurableExecutionArn"))
+        owner = account[1] if account else known.account if known else None
+        if owner is None:
+            return None
+        partition = "aws-cn" if self._region.startswith("cn-") else "aws"
+        partition = "aws-us-gov" if self._region.startswith("us-gov-") else partition
+        function = f"arn:{partition}:lambda:{self._region}:{owner}:function:{self._function.name}"
+        return f"{function}:$LATEST/durable-execution/{name}/00000000-0000-0000-0000-000000000000"
 
     def _look(self, wanted: Wanted, patience: _Patience) -> _Asking:
         """What Get says, or an empty reply where there is no execution of this name."""
@@ -247,7 +274,7 @@ class Executions:
                 delay_s = max(least_s, min(delay_s, POLLS.max_delay_s))
             yield from _wait(delay_s)
 
-    def _find(self, name: str) -> Union[Mapping[str, Any], Failure]:
+    def _find(self, name: str, any_name: bool = False) -> Union[Mapping[str, Any], Failure]:
         """What List says of the newest execution of this name, in all versions of the function; empty for none.
 
         Without a qualifier, because an alias may have moved since.
@@ -258,14 +285,14 @@ class Executions:
             reply = self._ask(
                 "ListDurableExecutionsByFunction",
                 FunctionName=self._function.unqualified,
-                DurableExecutionName=name,
+                **({} if any_name else {"DurableExecutionName": name}),
                 **more,
             )
             if isinstance(reply, Failure):
                 return reply
             executions = reply.get("DurableExecutions") or []
-            found += [each for each in executions if each.get("DurableExecutionName", name) == name]
-            if not reply.get("NextMarker"):
+            found += [each for each in executions if any_name or each.get("DurableExecutionName", name) == name]
+            if any_name or not reply.get("NextMarker"):
                 break
             more = {"Marker": reply["NextMarker"]}
         return max(found, key=_started_s, default={})
@@ -299,6 +326,12 @@ _METHODS = {
     "ListDurableExecutionsByFunction": "list_durable_executions_by_function",
     "StopDurableExecution": "stop_durable_execution",
 }
+
+
+#: Those that are about one execution.
+_OF_ONE = ("GetDurableExecution", "StopDurableExecution")
+#: What AWS may say of an execution that there is not.
+_KNOWS_NONE = ("not_found", "invalid_parameter")
 
 
 def _wait(delay_s: float) -> Generator[float, bool, None]:

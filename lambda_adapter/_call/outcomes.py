@@ -110,6 +110,8 @@ def log_end(result: Result, function_name: str, request_id: str) -> None:
     outcome = result.outcome
     if outcome.failure is None:
         level, ended = logging.INFO, "Succeeded"
+    elif outcome.error_code == "pending":
+        level, ended = logging.INFO, "Still running"
     elif outcome.error_code == "function_failed":
         level, ended = logging.WARNING, "The function answered success=false"
         if outcome.answer and outcome.answer.cause:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from .._text.redaction import class_name, shown
 from .identifiers import FunctionIdentifier, is_qualifier, parse_identifier
-from .limits import MAX_FUNCTION_NAME_CHARS
+from .limits import MAX_EXECUTION_S, MAX_FUNCTION_NAME_CHARS
 
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 #: The form of all regions, those included that the installed botocore does not know yet.
@@ -128,17 +128,47 @@ def synchronous(invocation_type: str, **wanted: bool) -> None:
             raise ValueError(f"{name} must be False with invocation_type {invocation_type!r}: AWS ignores it there")
 
 
-def knows_tenants(client: Any) -> None:
+def knows_tenants(client: object) -> None:
     """botocore drops an argument that it does not know, and with it the isolation."""
-    try:
-        known = "TenantId" in client.meta.service_model.operation_model("Invoke").input_shape.members
-    except AttributeError:
-        known = False
-    if not known:
+    if not _knows(client, "TenantId"):
         raise ValueError(
             "isolate_communities must be False here: the installed botocore, or the given client, does not know "
             "TenantId; a newer botocore does"
         )
+
+
+def knows_executions(client: object) -> None:
+    """The same of the name that makes a run the only one."""
+    if not _knows(client, "DurableExecutionName"):
+        raise ValueError(
+            "durable must be False here: the installed botocore, or the given client, does not know "
+            "DurableExecutionName; a newer botocore does"
+        )
+
+
+def _knows(client: Any, argument: str) -> bool:
+    try:
+        return argument in client.meta.service_model.operation_model("Invoke").input_shape.members
+    except AttributeError:
+        return False
+
+
+def has_qualifier(identifier: FunctionIdentifier, separate: Optional[str]) -> None:
+    """AWS runs durable executions of one version only, so that a deployment in between changes nothing."""
+    if identifier.qualifier is None and separate is None:
+        raise ValueError(
+            "durable must be False without a version or alias: give one at the end of function_identifier "
+            "('roll:prod'), or as qualifier"
+        )
+
+
+def to_wait(wait: object, default_s: float) -> float:
+    """How long to wait for a result, in seconds."""
+    if wait is None:
+        return default_s
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)) or not 0 <= wait <= MAX_EXECUTION_S:
+        raise _wrong("wait", f"a number from 0 and up to {MAX_EXECUTION_S:,}, or None", wait)
+    return wait
 
 
 def module_name(_: Any, attribute: Any, value: Any) -> None:

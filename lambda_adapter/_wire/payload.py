@@ -116,12 +116,13 @@ def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestam
 
 
 def check_session_id(session_id: object) -> Id:
-    """A session_id that a payload could have.
+    """A session_id as a payload would have it.
 
     Raises:
-        UnfitRequestError: It could not.
+        UnfitRequestError: None could.
     """
-    return _id(session_id, "session_id")
+    checked = _id(session_id, "session_id")
+    return str.__str__(checked) if isinstance(checked, str) else int(checked)
 
 
 def _encode(payload: LambdaPayload, metadata: Dict[str, Any]) -> bytes:
