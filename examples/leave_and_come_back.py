@@ -109,9 +109,8 @@ class Report:
 
 def main() -> None:
     report = Report()
-    with LocalLambda(
-        {"report": report}, durable={"report"}, timeout=60
-    ) as local, tempfile.TemporaryDirectory() as home:
+    handlers = {"report": report}
+    with LocalLambda(handlers, durable={"report"}, timeout=60) as local, tempfile.TemporaryDirectory() as kept:
         base = str(pathlib.Path(kept, "bot.sqlite"))
         bot = [sys.executable, *("-W" + option for option in sys.warnoptions), __file__, local.endpoint_url, base]
         with subprocess.Popen([*bot, "session-of-pingu"], stdout=subprocess.PIPE, text=True) as first:

@@ -1,11 +1,28 @@
 """LambdaAdapter: the one object that users hold."""
 
+import contextlib
 import logging
 import math
+import sys
 import time
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple, TypeVar, Union, get_args
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Dict,
+    FrozenSet,
+    Generator,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+    TypeVar,
+    Union,
+    get_args,
+)
 
 import attrs
 from attrs.validators import optional
@@ -13,24 +30,36 @@ from attrs.validators import optional
 from ._aws import failures
 from ._aws.clients import ClientLease, ClientSettings, GivenClient, LambdaClient
 from ._aws.failures import Failure
-from ._call.attempts import Invoker
+from ._call.attempts import Attach, Invoker
 from ._call.backoff import Backoff
 from ._call.deadline import Deadline
-from ._call.outcomes import Result, failed, log_end, refused, to_response
+from ._call.ending import Ending
+from ._call.executions import Executions, Wanted
+from ._call.interruptions import check_not_interrupted
+from ._call.outcomes import Outcome, Progress, Result, failed, refused, timed_out, to_response
+from ._call.places import QueueFullError
 from ._call.reporter import AttemptReporter
-from ._call.workers import QueueFullError, Steps, Workers, drive
+from ._call.steps import Job, Steps, drive
+from ._call.threads import NoThreadError
+from ._call.workers import Workers
 from ._process import forks
 from ._rules import limits, validation
+from ._rules.identifiers import FunctionIdentifier
 from ._wire.arguments import CHECK, InvokeArguments
-from ._wire.payload import EncodedRequest, UnfitRequestError, encode_request
-from .circuit import Circuit, CircuitBreaker, effect_of
-from .codes import CODES, CircuitEffect, InvocationType
+from ._wire.payload import EncodedRequest, UnfitRequestError, check_session_id, encode_request
+from .circuit import Circuit, CircuitBreaker
+from .codes import InvocationType
 from .errors import CredentialsError
+from .executions import Execution
 from .health import Health, HealthTracker
 from .invocations import Attempt
-from .messages import ExecuteResponse, Request
+from .messages import ExecuteResponse, Id, Request
 
 R = TypeVar("R", bound=Request)
+F = TypeVar("F", bound="Union[Future[Any], Awaitable[Any]]")
+
+#: Of what runs no function.
+_NO_CIRCUIT = Circuit(None)
 
 logger = logging.getLogger("lambda_adapter")
 logger.addHandler(logging.NullHandler())
@@ -70,14 +99,16 @@ class LambdaAdapter:
         qualifier: A version or alias of the function.
         idempotent: The function may safely run twice. False: a failure that leaves open whether it ran is final.
         jitter: The share of each delay that is random, 0.0 to 1.0.
-        total_timeout: Seconds for a call's queueing, attempts and waits, over 0 and up to 86,400. Nothing begins after
-            it; an attempt that is in flight then still finishes.
+        total_timeout: Seconds until the caller has an answer, over 0 and up to 86,400: queueing, credentials, attempts
+            and waits are all within it. An attempt that is in flight then still finishes in its thread.
         durable: Run the function once for each ``session_id``, however often and by whomever it is asked for, by AWS's
             durable executions; ``idempotent`` then forbids no retry. The function must have been created for them, and
             needs a version or an alias.
         max_concurrency: Invocations in flight at once through ``execute_async`` and ``execute_many``, 1 to 1,024.
+            Places go round the communities that wait.
         max_pending: Further calls that may wait for a place, from 0; one more is refused as ``overloaded``. None: any
             number.
+        max_pending_per_community: The same for the calls of one community.
         allow_http: Admit plain http to a host that is not loopback, for a container's emulator; never for AWS.
         enforce_scopes: Refuse requests that lack one of ``required_scopes``.
         isolate_communities: Send ``community_id`` as TenantId, so that AWS keeps communities' environments apart; the
@@ -129,6 +160,9 @@ class LambdaAdapter:
     max_pending: Optional[int] = attrs.field(
         default=None, validator=optional(validation.integer(least=0)), kw_only=True
     )
+    max_pending_per_community: Optional[int] = attrs.field(
+        default=None, validator=optional(validation.integer(least=0)), kw_only=True
+    )
     allow_http: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
     enforce_scopes: bool = attrs.field(default=True, validator=validation.flag, kw_only=True)
     isolate_communities: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
@@ -149,7 +183,10 @@ class LambdaAdapter:
     _circuit: Circuit = attrs.field(init=False, repr=False)
     _lease: Union[ClientLease, GivenClient] = attrs.field(init=False, repr=False)
     _arguments: InvokeArguments = attrs.field(init=False, repr=False)
+    _executions: Executions = attrs.field(init=False, repr=False)
     _invoker: Invoker = attrs.field(init=False, repr=False)
+    #: For ``start``.
+    _starter: Invoker = attrs.field(init=False, repr=False)
     _workers: Workers = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -159,12 +196,16 @@ class LambdaAdapter:
             validation.check_endpoint("endpoint_url", self.endpoint_url, self.allow_http)
         function = validation.function(self.function_identifier, self.function_prefix, self.region)
         validation.one_qualifier(function, self.qualifier)
+        if self.durable:
+            validation.has_qualifier(function, self.qualifier)
         validation.synchronous(
             self.invocation_type, log_tail=self.log_tail, send_client_context=self.send_client_context
         )
         lease = self._lease_client(function.text)
         if self.isolate_communities:
             validation.knows_tenants(lease.get().client)
+        if self.durable:
+            validation.knows_executions(lease.get().client)
         arguments = InvokeArguments(
             function.text,
             invocation_type=self.invocation_type,
@@ -172,6 +213,7 @@ class LambdaAdapter:
             isolate_communities=self.isolate_communities,
             send_client_context=self.send_client_context,
             log_tail=self.log_tail,
+            durable=self.durable,
         )
         # The class is frozen for its users; these are its own.
         for name, value in (
@@ -181,10 +223,21 @@ class LambdaAdapter:
             ("_circuit", Circuit(self.circuit_breaker)),
             ("_lease", lease),
             ("_arguments", arguments),
-            ("_workers", Workers(f"lambda_adapter-{self.module_name}", self.max_concurrency, self.max_pending)),
+            (
+                "_workers",
+                Workers(
+                    f"lambda_adapter-{self.module_name}",
+                    self.max_concurrency,
+                    self.max_pending,
+                    self.max_pending_per_community,
+                ),
+            ),
         ):
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "_executions", self._make_executions(function))
         object.__setattr__(self, "_invoker", self._make_invoker(arguments, self.on_attempt))
+        starter = self._make_invoker(arguments.of_start(), self.on_attempt) if self.durable else self._invoker
+        object.__setattr__(self, "_starter", starter)
         logger.info(
             "Initialised module=%s function=%s region=%s type=%s retries=%d",
             self.module_name,
@@ -230,10 +283,33 @@ class LambdaAdapter:
             self._lease.get,
             Backoff(self.initial_retry_delay, self.max_retry_delay, self.jitter),
             self.max_retries,
-            self.idempotent,
+            # Whatever is asked for again is the same execution.
+            self.idempotent or self.durable,
             AttemptReporter(on_attempt, self.module_name, arguments.function_name),
             renew=renew or self._lease.renew,
+            attach=self._attach_with(arguments) if arguments.durable else None,
         )
+
+    def _make_executions(self, function: FunctionIdentifier) -> Executions:
+        return Executions(
+            function,
+            self.region,
+            self._lease.get,
+            Backoff(self.initial_retry_delay, self.max_retry_delay, self.jitter),
+            self.max_retries,
+            self.read_timeout,
+            renew=self._lease.renew,
+        )
+
+    def _attach_with(self, arguments: InvokeArguments) -> Attach:
+        def attach(
+            call: EncodedRequest, refusal: Outcome, deadline: Optional[Deadline]
+        ) -> Generator[float, bool, Tuple[Outcome, bool]]:
+            name = arguments.execution_name(call.session_id)
+            waits = arguments.invocation_type != "Event"
+            return self._executions.attach(call, name, refusal, deadline, waits)
+
+        return attach
 
     @property
     def MODULE_NAME(self) -> str:
@@ -259,43 +335,25 @@ class LambdaAdapter:
         Returns:
             The one response, whatever happened; ``error_code`` says what did.
         """
-        call = self._prepare(request)
-        if isinstance(call, Failure):
-            return self._refuse(call)
-        return drive(self._steps(call, self._deadline()), self._workers.wait)
+        job = self._job(request, needs_place=False)
+        return job if isinstance(job, ExecuteResponse) else self._run(job)
 
     async def execute_async(self, request: Request) -> ExecuteResponse:
         """``execute`` for the caller's event loop: the blocking call runs in this adapter's own daemon threads.
 
         The request is encoded before control is first given up. Cancelling it stops further attempts; one that is in
         flight finishes in its thread.
-        """
-        import asyncio  # here, so that a script that only calls execute does not take its time
 
-        deadline = self._deadline()
-        started = self._start(
-            request, deadline, lambda call: asyncio.get_running_loop().run_in_executor(self._workers, call)
-        )
-        if isinstance(started, ExecuteResponse):
-            return started
-        steps, running = started
-        # A call that waits for a place has no thread to notice that its time is up. A millisecond later it surely is.
-        timer = deadline and asyncio.get_running_loop().call_later(
-            deadline.total_timeout_s + 0.001, self._workers.hurry, steps
-        )
-        try:
-            response: ExecuteResponse = await running
-        finally:
-            if timer:
-                timer.cancel()
-        return response
+        Raises:
+            RuntimeError: No asyncio event loop is running.
+        """
+        return await self._run_async(self._job(request))
 
     def execute_many(self, requests: Iterable[R]) -> Iterator[Tuple[R, ExecuteResponse]]:
         """Run the module for each request, ``max_concurrency`` at once, and yield pairs as calls finish.
 
         ``requests`` may be endless: it is read only as fast as calls finish. Closing the generator ends calls that
-        wait; attempts in flight finish in their threads. A call whose ``total_timeout`` is up while other callers hold
-        all places is answered when one is free.
+        wait; attempts in flight finish in their threads.
 
         Args:
             requests: What ``execute`` takes, from any iterable.
@@ -307,11 +365,10 @@ class LambdaAdapter:
         running: Dict[Future[ExecuteResponse], R] = {}
         try:
             for request in requests:
-                started = self._start(request, self._deadline(), self._workers.submit)
-                if isinstance(started, ExecuteResponse):
-                    yield request, started
+                future = self._begin(request)
+                if isinstance(future, ExecuteResponse):
+                    yield request, future
                     continue
-                _, future = started
                 running[future] = request
                 future.add_done_callback(finished.put)
                 while running and (len(running) >= self.max_concurrency or not finished.empty()):
@@ -324,78 +381,289 @@ class LambdaAdapter:
             for future in running:
                 future.cancel()
 
-    def _start(
-        self, request: Any, deadline: Optional[Deadline], submit: Callable[[Callable[[], Steps[ExecuteResponse]]], Any]
-    ) -> Union[ExecuteResponse, Tuple[Steps[ExecuteResponse], Any]]:
+    def _begin(self, request: Any) -> "Union[ExecuteResponse, Future[ExecuteResponse]]":
         """Hand a call to the adapter's own threads; or the answer to one that makes no attempt."""
-        call = self._prepare(request)
-        if isinstance(call, Failure):
-            return self._refuse(call)
-        steps = self._steps(call, deadline)
+        job = self._job(request)
+        if isinstance(job, ExecuteResponse):
+            return job
+        return self._submit(lambda: self._workers.submit(lambda: job))
+
+    def _run(self, job: "Job[ExecuteResponse]") -> ExecuteResponse:
+        """Run a call in the caller's thread, or, where its time is limited, in one that the caller can leave behind."""
+        if job.deadline_s is None:
+            return drive(job.steps, self._workers.wait)
+        running = self._submit(lambda: self._workers.submit(lambda: job))
+        if isinstance(running, ExecuteResponse):
+            return running
         try:
-            return steps, submit(lambda: steps)
-        except QueueFullError:
-            waiting = f"{self.max_concurrency} calls are under way and {self.max_pending} wait"
-            return self._refuse(Failure("overloaded", waiting))
-        except RuntimeError:
-            return self._refuse(Failure("overloaded", "the machine has no thread to spare"))
+            response: ExecuteResponse = running.result()
+            return response
+        except BaseException:
+            running.cancel()
+            raise
+
+    async def _run_async(self, job: "Union[ExecuteResponse, Job[ExecuteResponse]]") -> ExecuteResponse:
+        """Run a call in the adapter's own threads, and await it."""
+        import asyncio  # here, so that a script that only calls execute does not take its time
+
+        if isinstance(job, ExecuteResponse):
+            return job
+        loop = asyncio.get_running_loop()
+        running: Any = self._submit(lambda: loop.run_in_executor(self._workers, lambda: job))
+        if isinstance(running, ExecuteResponse):
+            return running
+        response: ExecuteResponse = await running
+        return response
+
+    def _submit(self, submit: Callable[[], F]) -> Union[ExecuteResponse, F]:
+        try:
+            return submit()
+        except QueueFullError as exc:
+            return self._refuse(Failure("overloaded", str(exc)))
+        except NoThreadError as exc:
+            at_end = sys.is_finalizing() or "shutdown" in str(exc)
+            cause = (
+                "no thread can be started at interpreter shutdown" if at_end else "the machine has no thread to spare"
+            )
+            return self._refuse(Failure("overloaded", cause))
+
+    def start(self, request: Request) -> Execution:
+        """Begin the module's run for this request and do not wait for its answer: ``result`` fetches that later.
+
+        The run is one for each ``session_id``: beginning it again begins nothing. It needs ``durable=True``.
+
+        Args:
+            request: As for ``execute``; an Event's payload may have 1 MB.
+
+        Returns:
+            What to keep for ``result``; its ``error_code`` says why the run was not begun, or perhaps not.
+
+        Raises:
+            ValueError: This adapter is not durable.
+        """
+        self._check_durable("start")
+        job = self._job(request, needs_place=False, invoker=self._starter)
+        return self._to_execution(request, job if isinstance(job, ExecuteResponse) else self._run(job))
+
+    async def start_async(self, request: Request) -> Execution:
+        """``start`` for the caller's event loop."""
+        self._check_durable("start_async")
+        return self._to_execution(request, await self._run_async(self._job(request, invoker=self._starter)))
+
+    def result(self, execution: Union[Execution, Id], wait: Optional[float] = None) -> ExecuteResponse:
+        """Fetch the answer of a run that ``start`` or ``execute`` has begun, in this process or in another.
+
+        It runs nothing, and an open circuit does not refuse it. ``invocation.attempts`` is 0, and ``executed`` is
+        "maybe" where AWS did not say that there is such a run.
+
+        Args:
+            execution: What ``start`` returned, or the request's ``session_id``.
+            wait: Seconds to wait for the answer, from 0 (look once) to 31,622,400; None: ``read_timeout``. A call's
+                ``total_timeout`` begins after them.
+
+        Returns:
+            The response that ``execute`` would have given; or ``pending`` where the run has not ended.
+
+        Raises:
+            ValueError: This adapter is not durable, or ``wait`` is no such number.
+        """
+        job = self._result_job(execution, wait, needs_place=False)
+        return job if isinstance(job, ExecuteResponse) else self._run(job)
+
+    async def result_async(self, execution: Union[Execution, Id], wait: Optional[float] = None) -> ExecuteResponse:
+        """``result`` for the caller's event loop; between two looks it holds no thread."""
+        return await self._run_async(self._result_job(execution, wait))
+
+    def stop(self, execution: Union[Execution, Id]) -> ExecuteResponse:
+        """End a run that ``start`` or ``execute`` has begun; one that has ended stays as it is.
+
+        Health, circuit breaker and ``on_attempt`` know nothing of it.
+
+        Args:
+            execution: As for ``result``.
+
+        Returns:
+            A response that succeeded when AWS took it.
+
+        Raises:
+            ValueError: This adapter is not durable.
+        """
+        job = self._stop_job(execution, needs_place=False)
+        return job if isinstance(job, ExecuteResponse) else self._run(job)
+
+    async def stop_async(self, execution: Union[Execution, Id]) -> ExecuteResponse:
+        """``stop`` for the caller's event loop."""
+        return await self._run_async(self._stop_job(execution))
 
     def check(self) -> ExecuteResponse:
         """Ask AWS whether this adapter could invoke this function, without running it (a DryRun). Blocks like execute.
 
         Returns:
-            A response that succeeded when the function exists and may be invoked; else ``error_code`` says what is
-            wrong. The health counters, the circuit breaker and ``on_attempt`` know nothing of it.
+            A response that succeeded when the function exists and may be invoked, and with ``durable=True`` its
+            executions may be listed, read and stopped; else ``error_code`` says what is wrong. The health counters,
+            the circuit breaker and ``on_attempt`` know nothing of it.
         """
         forks.check()
         if self._workers.closed:
             return self._refuse(Failure("closed", "the adapter is closed"))
-        invoker = self._make_invoker(self._arguments.of_check(), None, self._renew_other)
-        result = drive(invoker.attempts(CHECK, self._deadline()), self._workers.wait)
-        return to_response(result, self.function_name)
+        deadline, progress = self._deadline(), Progress()
 
-    def _prepare(self, request: Request) -> Union[EncodedRequest, Failure]:
+        def steps() -> Steps[ExecuteResponse]:
+            invoker = self._make_invoker(self._arguments.of_check(), None, self._renew_other)
+            result = yield from invoker.attempts(CHECK, deadline, progress)
+            if self.durable and result.outcome.failure is None:
+                result = attrs.evolve(result, outcome=self._executions.check("lambda-adapter-check"))
+            return to_response(result, self.function_name)
+
+        if deadline is None:
+            return drive(steps(), self._workers.wait)
+        late = deadline  # for mypy: no longer optional
+        return self._run(
+            Job(
+                steps(),
+                needs_place=False,
+                deadline_s=deadline.at_s,
+                late=lambda: to_response(timed_out(late, progress), self.function_name),
+            )
+        )
+
+    def _job(
+        self, request: Request, needs_place: bool = True, invoker: Optional[Invoker] = None
+    ) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
+        """A call, ready to be run; or the answer to one that makes no attempt."""
+        invoker = invoker or self._invoker
+        deadline = self._deadline()
+        call = self._prepare(request, invoker.arguments)
+        if isinstance(call, Failure):
+            return self._refuse(call)
+        ending = Ending(self._circuit, self._health, self.function_name, call.request_id, deadline, self._refuse)
+        steps = self._steps(invoker, call, deadline, ending)
+        if deadline is None:
+            return Job(steps, _group(call.community_id), needs_place)
+        return Job(steps, _group(call.community_id), needs_place, deadline.at_s, ending.late)
+
+    def _check_durable(self, method: str) -> None:
+        if not self.durable:
+            raise ValueError(f"durable must be True for {method}")
+
+    def _to_execution(self, request: Request, response: ExecuteResponse) -> Execution:
+        """What ``start`` returns for a response."""
+        session_id: Id = ""
+        name = ""
+        with contextlib.suppress(Exception):  # the request's own attributes can raise anything
+            session_id = check_session_id(request.session_id)
+            name = self._arguments.execution_name(session_id)
+        return Execution(
+            name=name,
+            session_id=session_id,
+            function_name=self.function_name,
+            arn=response.invocation.execution_arn,
+            error_code=response.error_code,
+            error=response.error,
+        )
+
+    def _wanted(self, execution: Union[Execution, Id]) -> Union[Wanted, Failure]:
+        """The execution that is meant, if it can be one of this function."""
+        kept = execution if isinstance(execution, Execution) else None
+        try:
+            session_id = check_session_id(execution.session_id if isinstance(execution, Execution) else execution)
+        except UnfitRequestError as exc:
+            return Failure("invalid_request", str(exc))
+        name = self._arguments.execution_name(session_id)
+        if kept is None:
+            return Wanted(name)
+        if kept.name != name:
+            return Failure("invalid_request", "the execution is one of another function, or of another session_id")
+        foreign = None if kept.arn is None else self._executions.why_foreign(kept.arn, name)
+        return Failure("invalid_request", foreign) if foreign else Wanted(name, kept.arn)
+
+    def _result_job(
+        self, execution: Union[Execution, Id], wait: Optional[float], needs_place: bool = True
+    ) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
+        self._check_durable("result")
+        wait_s = validation.to_wait(wait, self.read_timeout)
+        forks.check()
+        wanted = self._wanted(execution)
+        if isinstance(wanted, Failure):
+            return self._refuse(wanted)
+        deadline = None if self.total_timeout is None else Deadline.after(wait_s + self.total_timeout)
+        ending = Ending(_NO_CIRCUIT, self._health, self.function_name, wanted.name, deadline, self._refuse)
+        steps = self._result_steps(wanted, wait_s, ending)
+        if deadline is None:
+            return Job(steps, needs_place=needs_place)
+        return Job(steps, needs_place=needs_place, deadline_s=deadline.at_s, late=ending.late)
+
+    def _result_steps(self, wanted: Wanted, wait_s: float, ending: Ending) -> Steps[Any]:
+        if self._workers.closed:
+            return ending.refuse(Failure("closed", "the adapter is closed"))
+        if ending.is_too_late(time.monotonic()):
+            return ending.refuse_late()
+        ending.enter()
+        began_s = time.monotonic()
+        try:
+            try:
+                outcome = yield from self._executions.result(wanted, wait_s)
+            except Exception as exc:
+                check_not_interrupted(exc)
+                outcome = failed(failures.internal(exc))
+            return ending.finish(Result(outcome, duration_s=time.monotonic() - began_s))
+        finally:
+            ending.abandon()
+
+    def _stop_job(
+        self, execution: Union[Execution, Id], needs_place: bool = True
+    ) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
+        self._check_durable("stop")
+        forks.check()
+        wanted = self._wanted(execution)
+        if isinstance(wanted, Failure):
+            return self._refuse(wanted)
+        return Job(self._stop_steps(wanted), needs_place=needs_place)
+
+    def _stop_steps(self, wanted: Wanted) -> Steps[ExecuteResponse]:
+        if self._workers.closed:
+            return self._refuse(Failure("closed", "the adapter is closed"))
+        outcome = yield from self._executions.stop(wanted)
+        return to_response(Result(outcome), self.function_name)
+
+    def _prepare(self, request: Request, arguments: InvokeArguments) -> Union[EncodedRequest, Failure]:
         """Everything that can be decided without an attempt."""
         forks.check()
         try:
             call = encode_request(request)
-            self._arguments.check(call)
+            arguments.check(call)
         except UnfitRequestError as exc:
             return Failure("invalid_request", str(exc))
         if self.enforce_scopes and not self.validate_scopes(call.scopes):
             missing = ", ".join(sorted(self._required.difference(call.scopes)))
             return Failure("missing_scopes", f"the caller lacks {missing}")
-        most = _MAX_PAYLOAD_BYTES[self.invocation_type]
+        most = _MAX_PAYLOAD_BYTES[arguments.invocation_type]
         if len(call.payload) > most:
-            return Failure("payload_too_large", f"{len(call.payload)} bytes, and {self.invocation_type} takes {most}")
+            text = f"{len(call.payload)} bytes, and {arguments.invocation_type} takes {most}"
+            return Failure("payload_too_large", text)
         return call if self._circuit.admits() else self._circuit_open()
 
-    def _steps(self, call: EncodedRequest, deadline: Optional[Deadline]) -> Steps[ExecuteResponse]:
-        """The blocking call, in steps between which its driver waits."""
+    def _steps(
+        self, invoker: Invoker, call: EncodedRequest, deadline: Optional[Deadline], ending: Ending
+    ) -> Steps[Any]:
+        """The blocking call, in steps between which its driver waits. None when its deadline has ended it."""
         if self._workers.closed:
-            return self._refuse(Failure("closed", "the adapter is closed"))
-        if deadline is not None and deadline.is_up(time.monotonic()):
-            return self._refuse(Failure("timeout", f"{deadline.cause} before the first attempt", executed="no"))
-        era = self._circuit.enter()
-        if era is None:
-            return self._refuse(self._circuit_open())
-        effect: CircuitEffect = "ignores"
+            return ending.refuse(Failure("closed", "the adapter is closed"))
+        if ending.is_too_late(time.monotonic()):
+            return ending.refuse_late()
+        if not ending.enter():
+            return ending.refuse(self._circuit_open())
         try:
             size = len(call.payload)
             logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, call.request_id, size)
             try:
-                result = yield from self._invoker.attempts(call, deadline)
+                result = yield from invoker.attempts(call, deadline, ending.progress)
             except Exception as exc:
+                check_not_interrupted(exc)
                 result = Result(failed(failures.internal(exc)), attempts=1)
-            code = result.outcome.error_code
-            effect = effect_of(code)
+            return ending.finish(result)
         finally:
-            # Cancelled or interrupted, it has come to nothing.
-            self._circuit.leave(era, effect)
-        if code is None or CODES[code].counts:
-            self._health.record(success=code is None)
-        log_end(result, self.function_name, call.request_id)
-        return to_response(result, self.function_name)
+            ending.abandon()
 
     def _deadline(self) -> Optional[Deadline]:
         return None if self.total_timeout is None else Deadline.after(self.total_timeout)
@@ -466,3 +734,8 @@ class LambdaAdapter:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+
+
+def _group(community_id: Id) -> Id:
+    """Whose call it is, as the payload has it: an enum's member counts as its value, and 5 is not "5"."""
+    return str.__str__(community_id) if isinstance(community_id, str) else int.__index__(community_id)

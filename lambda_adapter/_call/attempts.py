@@ -24,7 +24,8 @@ from .._wire.payload import EncodedRequest
 from ..codes import WhyEnded
 from .backoff import Backoff
 from .deadline import Deadline
-from .outcomes import Outcome, Result, failed, judge_answer
+from .interruptions import check_not_interrupted
+from .outcomes import Outcome, Progress, Result, failed, judge_answer
 from .reporter import AttemptReporter
 
 logger = logging.getLogger("lambda_adapter")
@@ -64,7 +65,7 @@ class Invoker:
         renew: Callable[[object], bool] = lambda client: False,
         attach: Optional[Attach] = None,
     ) -> None:
-        self._arguments = arguments
+        self.arguments = arguments
         self._client = client
         self._backoff = backoff
         self._max_retries = max_retries
@@ -74,16 +75,21 @@ class Invoker:
         self._renew = renew
         self._attach = attach
 
-    def attempts(self, call: EncodedRequest, deadline: Optional[Deadline] = None) -> Generator[float, bool, Result]:
+    def attempts(
+        self, call: EncodedRequest, deadline: Optional[Deadline] = None, progress: Optional[Progress] = None
+    ) -> Generator[float, bool, Result]:
         """The attempt loop. Blocks while a request is in flight; never waits between attempts.
 
         Yields the seconds to wait before the next attempt. Whoever runs it waits in its own way, then sends True for
         the next attempt or False to end the call with what it has.
         """
         started = begun = self._clock()
+        progress = progress or Progress()
+        progress.started_s = started
         number, why_ended, renewed = 0, None, False
         while why_ended is None:
             number += 1
+            progress.attempts = number
             outcome = self._attempt(call, number, deadline, may_renew=not renewed)
             renewed = renewed or (outcome.failure is not None and outcome.failure.renewed)
             goes_on = True
@@ -97,7 +103,8 @@ class Invoker:
                 self._log_retry(call, number, outcome, delay_s)
                 goes_on = yield delay_s
                 begun = self._clock()
-                why_ended = self._why_final(outcome, number, deadline, begun) if goes_on else "ended"
+                why_ended = self._why_final(outcome, number, deadline, begun)
+                why_ended = why_ended if goes_on or why_ended == "total_timeout" else "ended"
         outcome = _told_why(outcome, why_ended, deadline)
         return Result(outcome, attempts=number, duration_s=self._clock() - started, why_ended=why_ended)
 
@@ -132,7 +139,7 @@ class Invoker:
             number,
             max(number, self._max_retries),
             delay_s,
-            self._arguments.function_name,
+            self.arguments.function_name,
             call.request_id,
             outcome.error_code,
             outcome.executed,
@@ -141,23 +148,25 @@ class Invoker:
     def _attempt(
         self, call: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool = False
     ) -> Outcome:
-        """One request and its whole answer. Raises nothing that is an Exception."""
+        """One request and its whole answer. Raises no Exception but what a signal handler raised."""
         try:
             shared = self._client()
         except Exception as exc:
+            check_not_interrupted(exc)
             return failed(failures.from_set_up(exc))
-        arguments = self._arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
+        arguments = self.arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
         sending = Sending()
         try:
             with sending:
                 response = shared.invoke(**arguments)
         except Exception as exc:
+            check_not_interrupted(exc)
             failure = failures.from_exception(exc, sending, getattr(shared, "client", shared))
-            if self._arguments.durable and failure.error_code == "invalid_parameter":
+            if self.arguments.durable and failure.error_code == "invalid_parameter":
                 failure = attrs.evolve(failure, cause=f"{failure.cause}; {_NEEDS_DURABLE}")
             if may_renew and failure.stale_credentials:
                 failure = self._renewed(failure, shared)
-            return failed(failures.of_dry_run(failure) if self._arguments.invocation_type == "DryRun" else failure)
+            return failed(failures.of_dry_run(failure) if self.arguments.invocation_type == "DryRun" else failure)
         try:
             head = read_head(response)
         except Exception as exc:
@@ -167,6 +176,7 @@ class Invoker:
         except InvalidAnswerError as exc:
             return failed(Failure("invalid_response", str(exc)), head)
         except Exception as exc:
+            check_not_interrupted(exc)
             return failed(failures.from_lost_answer(exc), head)
 
     def _renewed(self, failure: Failure, shared: object) -> Failure:
@@ -179,22 +189,22 @@ class Invoker:
 
     def _judge(self, response: Mapping[str, Any], answer_text: str, payload: bytes, head: Head) -> Outcome:
         """What a complete answer of the Invoke API says."""
-        if self._arguments.invocation_type == "DryRun":
+        if self.arguments.invocation_type == "DryRun":
             if head.status_code == 204:
                 return Outcome(executed="no", answer=PERMITTED, head=head)
             cause = "a DryRun was answered with something else than status 204, so this is not Lambda's endpoint"
             return failed(Failure("invalid_response", cause, executed="maybe"), head)
-        if self._arguments.durable and head.execution_arn is None:
+        if self.arguments.durable and head.execution_arn is None:
             logger.warning(
                 "The endpoint ran no durable execution, so that nothing keeps the function from running twice: "
                 "function=%s status=%s; %s",
-                self._arguments.function_name,
+                self.arguments.function_name,
                 head.status_code,
                 _NEEDS_DURABLE,
             )
         if response.get("FunctionError") is not None:
             return failed(Failure("function_error", decode_function_error(answer_text, payload)), head)
-        if self._arguments.invocation_type == "Event":
+        if self.arguments.invocation_type == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
             return Outcome(executed="maybe", answer=QUEUED, head=head)
         return judge_answer(answer_text, payload, head)

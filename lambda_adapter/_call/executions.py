@@ -22,6 +22,7 @@ from .._wire.payload import EncodedRequest
 from ..codes import CODES
 from .backoff import Backoff
 from .deadline import Deadline
+from .interruptions import check_not_interrupted
 from .outcomes import Outcome, failed, judge_answer
 
 #: Seconds between looks: doubled each time, without chance, for nothing is relieved by it.
@@ -302,6 +303,7 @@ class Executions:
         try:
             shared = self._client()
         except Exception as exc:
+            check_not_interrupted(exc)
             return failures.from_set_up(exc)
         client, sending = shared.client, Sending()
         try:
@@ -309,6 +311,7 @@ class Executions:
                 reply: Mapping[str, Any] = getattr(client, _METHODS[operation])(**arguments)
                 return reply
         except Exception as exc:
+            check_not_interrupted(exc)
             failure = failures.from_exception(exc, sending, client)
         if failure.stale_credentials:
             failure = attrs.evolve(failure, renewed=self._renews(shared))

@@ -273,9 +273,9 @@ class TestStartAndResult:
 
     def test_a_run_past_its_timeout_is_a_function_error(self, shop):
         shop.let_go.clear()
-        with LocalLambda({"shop": shop}, durable={"shop"}, timeout=0.05) as local:
-            with shop_adapter(local.endpoint_url) as adapter:
-                response = adapter.result(adapter.start(ask()), wait=WAIT_S)
+        local = LocalLambda({"shop": shop}, durable={"shop"}, timeout=0.05)
+        with local, shop_adapter(local.endpoint_url) as adapter:
+            response = adapter.result(adapter.start(ask()), wait=WAIT_S)
         assert response.error_code == "function_error"
         assert "timed out" in response.error
 
@@ -345,9 +345,9 @@ class TestExactlyOnce:
     @pytest.mark.parametrize("suffix", ["", "_async"])
     def test_connections_that_break_after_sending_buy_once(self, local, shop, suffix):
         left = [True] * 3
-        with cutting(local.endpoint_url, lambda: bool(left and left.pop())) as proxy:
-            with shop_adapter(proxy.endpoint_url, max_retries=3) as adapter:
-                response = run(adapter, "execute" + suffix, ask())
+        proxied = cutting(local.endpoint_url, lambda: bool(left and left.pop()))
+        with proxied as proxy, shop_adapter(proxy.endpoint_url, max_retries=3) as adapter:
+            response = run(adapter, "execute" + suffix, ask())
         assert (response.message, response.invocation.attempts) == ("Receipt for purchase-1", 4)
         assert proxy.cut == 3
         assert shop.runs == ["purchase-1"]
@@ -366,10 +366,10 @@ class TestExactlyOnce:
         chance = random.Random(7)
         session_ids = [*range(300), *(f"{n}{char}" for n in range(100) for char in '/ ä😀\t\\"')][:1_000]
         assert len(set(map(repr, session_ids))) == 1_000
-        with cutting(local.endpoint_url, lambda: chance.random() < 0.2) as proxy:
-            with shop_adapter(proxy.endpoint_url, max_retries=50) as adapter:
-                pairs = list(adapter.execute_many(map(ask, session_ids)))
-                again = list(adapter.execute_many(map(ask, session_ids[::50])))
+        proxied = cutting(local.endpoint_url, lambda: chance.random() < 0.2)
+        with proxied as proxy, shop_adapter(proxy.endpoint_url, max_retries=50) as adapter:
+            pairs = list(adapter.execute_many(map(ask, session_ids)))
+            again = list(adapter.execute_many(map(ask, session_ids[::50])))
         assert proxy.cut > 100
         for request, response in pairs + again:
             assert response.success, response.error
