@@ -130,7 +130,9 @@ class Executions:
         try:
             outcome = yield from self._attach(call, name, refusal, deadline, waits)
         except _EndedError:
-            return failed(Failure("pending", "the execution still runs, and the call was ended"), refusal.head), False
+            is_late = deadline is not None and deadline.is_up(self._clock())
+            ended = failed(_late(deadline) if is_late else _ENDED_CALL, refusal.head)
+            return attrs.evolve(ended, attached=True), is_late
         return outcome, True
 
     def _attach(
@@ -157,11 +159,7 @@ class Executions:
                 return attrs.evolve(outcome, attached=True)
             delay_s = patience.next_delay_s()
             if delay_s is None:
-                cause = "the execution to which the call is attached gave no answer within read_timeout"
-                if deadline is not None and deadline.is_up(self._clock()):
-                    cause = f"{deadline.cause} while the execution runs"
-                head = _head(reply)
-                return attrs.evolve(failed(Failure("timeout", cause, executed="yes"), head), attached=True)
+                return attrs.evolve(failed(_late(deadline), _head(reply)), attached=True)
             yield from _wait(delay_s)
 
     def result(self, wanted: Wanted, wait_s: float) -> Generator[float, bool, Outcome]:
@@ -340,6 +338,15 @@ _KNOWS_NONE = ("not_found", "invalid_parameter")
 def _wait(delay_s: float) -> Generator[float, bool, None]:
     if not (yield delay_s):
         raise _EndedError
+
+
+_ENDED_CALL = Failure("pending", "the execution still runs, and the call was ended")
+
+
+def _late(deadline: Optional[Deadline]) -> Failure:
+    """The time is up for a call that is attached."""
+    cause = "the execution to which the call is attached gave no answer in time"
+    return Failure("timeout", cause if deadline is not None else f"{cause}: within read_timeout", executed="yes")
 
 
 def _of_reading(failure: Failure, operation: str) -> Failure:
