@@ -203,9 +203,10 @@ def test_every_setting_reaches_the_adapter(command):
     assert list(GIVEN) == settings()
     args = parse([*command, *as_options(GIVEN)])
     assert {name: getattr(args, name) for name in GIVEN} == GIVEN
-    # An old botocore knows no tenants, and no adapter isolates them with it.
-    given = {**GIVEN, "isolate_communities": False}
-    with make_adapter(args, isolate_communities=False) as adapter:
+    # An old botocore knows no tenants and no executions, and no adapter has them with it.
+    old = {"isolate_communities": False, "durable": False}
+    given = {**GIVEN, **old}
+    with make_adapter(args, **old) as adapter:
         assert {name: getattr(adapter, name) for name in given} == given
 
 
