@@ -35,6 +35,7 @@ from lambda_adapter import (
     errors,
     testing,
 )
+from lambda_adapter._aws import sending
 from lambda_adapter._rules.identifiers import parse_identifier
 from lambda_adapter.codes import CODES, WhyEnded
 from lambda_adapter.local import LocalCall
@@ -432,7 +433,7 @@ def test_ranges_in_the_table_of_mock_lambda_are_the_limits(case):
 
 
 def test_all_parameters_of_mock_lambda_with_a_number_have_their_range_tested():
-    numbers = {(m, n) for m, n in mock_methods() if n in ("times", "retry_after", "status")}
+    numbers = {(m, n) for m, n in mock_methods() if n in ("times", "retry_after", "status", "polls")}
     assert {(row[0], row[1]) for row in MOCK_NUMERIC.values()} == numbers
 
 
@@ -545,11 +546,11 @@ def test_error_code_table_is_the_one_in_the_code():
 # --- IAM, logging, installation ---
 
 
-def test_iam_policy_has_one_action_and_arns_that_can_exist():
+def test_iam_policy_has_every_action_that_is_asked_for_and_arns_that_can_exist():
     (policy,) = map(json.loads, blocks(section(USAGE, "### IAM policy"), "json"))
-    (statement,) = policy["Statement"]
-    assert statement["Action"] == ["lambda:InvokeFunction"]
-    for arn in statement["Resource"]:
+    actions = [action for statement in policy["Statement"] for action in statement["Action"]]
+    assert actions == [f"lambda:{'InvokeFunction' if name == 'Invoke' else name}" for name in sending.OPERATIONS]
+    for arn in (arn for statement in policy["Statement"] for arn in statement["Resource"]):
         name = arn.replace("*", "roll")
         assert parse_identifier(name).region == "us-east-1"
 
@@ -566,8 +567,8 @@ def test_log_lines_begin_as_the_table_says():
     text = "".join(module.read_text(encoding="utf-8") for module in modules)
     for _, begin in documented:
         assert f'"{begin}' in text, begin
-    assert len(re.findall(r"\blogger\.(?:info|warning|error|log)\(", text)) == len(documented) - 3, (
-        "one call of logger.log writes four of the lines"
+    assert len(re.findall(r"\blogger\.(?:info|warning|error|log)\(", text)) == len(documented) - 4, (
+        "one call of logger.log writes five of the lines"
     )
 
 
