@@ -70,4 +70,4 @@ class Attempt:
     #: Seconds until the next attempt; None when there is none.
     next_delay_s: Optional[float]
     #: Why no further attempt follows; None when one does.
-    why_ended: Optional[WhyEnded]
+    why_ended: Optional[WhyEnded] = None

@@ -8,6 +8,7 @@ import functools
 import inspect
 import ipaddress
 import re
+from types import CodeType
 from typing import Any, Callable, List, Optional, Tuple
 from urllib.parse import urlsplit
 
@@ -97,7 +98,7 @@ def _runs_as(function: Callable[..., object], flags: int) -> bool:
     while isinstance(function, functools.partial):
         function = function.func
     codes = [getattr(called, "__code__", None) for called in (function, type(function).__call__)]
-    return any(getattr(code, "co_flags", 0) & flags for code in codes)
+    return any(isinstance(code, CodeType) and code.co_flags & flags for code in codes)
 
 
 def one_of(options: Tuple[str, ...]) -> Validator:

@@ -71,7 +71,7 @@ def to_text(body: bytes) -> str:
     """
     try:
         # json.loads itself would let halves of surrogate pairs through.
-        return body.decode(json.detect_encoding(body))
+        return body.decode(json.detect_encoding(body)) or ("\ufffd" if body else "")  # a mark alone is not empty
     except ValueError:
         return "\ufffd"
 
