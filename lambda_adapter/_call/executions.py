@@ -410,11 +410,19 @@ def _told_error(error: object, payload: bytes) -> str:
     """An execution's error, told as an answer's is."""
     error = error if isinstance(error, Mapping) else {}
     told = {"errorType": error.get("ErrorType"), "errorMessage": error.get("ErrorMessage")}
-    try:
-        json.loads(payload)
-    except (ValueError, RecursionError):
-        payload = b"null"
+    if not _is_a_modules(payload):
+        # Nobody can tell what the user typed, and so whether the message repeats it.
+        told, payload = {"errorType": error.get("ErrorType")}, b"{}"
     return decode_function_error(json.dumps(told), payload)
+
+
+def _is_a_modules(payload: bytes) -> bool:
+    """Whether it is a payload of this package's, and not somebody else's input."""
+    try:
+        sent = json.loads(payload)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(sent, dict) and all(isinstance(sent.get(key), dict) for key in ("trigger", "user", "community"))
 
 
 def _head(reply: Mapping[str, Any]) -> Head:

@@ -14,7 +14,8 @@ import urllib.request
 
 import pytest
 
-from lambda_adapter import LocalLambda
+from lambda_adapter import ExecuteRequest, LocalLambda
+from lambda_adapter._wire.payload import encode_request
 from support.durable import shop_adapter
 from support.waiting import until
 
@@ -50,7 +51,7 @@ def runner(monkeypatch):
     def handler(event, context):
         bought = context.step(lambda _: steps.append(event["request_id"]) or "sword", name="buy")
         context.wait(Duration.from_seconds(1))
-        if event.get("fail"):
+        if event["trigger"]["context_text"] == "fail":
             raise ValueError("out of stock")
         return {"success": True, "message": f"You bought a {bought}."}
 
@@ -66,7 +67,7 @@ def runner(monkeypatch):
             process.wait()
 
 
-def begin(url, name, event):
+def begin(url, name, payload):
     """As ``dex-local-runner invoke`` does it."""
     body = {
         "AccountId": "123456789012",
@@ -75,7 +76,7 @@ def begin(url, name, event):
         "ExecutionName": name,
         "ExecutionTimeoutSeconds": 60,
         "ExecutionRetentionPeriodDays": 1,
-        "Input": json.dumps(event),
+        "Input": payload,
     }
     request = urllib.request.Request(
         f"{url}/start-durable-execution", json.dumps(body).encode(), {"Content-Type": "application/json"}
@@ -87,8 +88,9 @@ def begin(url, name, event):
 def test_an_execution_with_a_step_and_a_wait_is_read_by_its_session_id(runner):
     url, steps = runner
     with shop_adapter(url, function="shop:$LATEST") as adapter:
-        for session_id, more in (("purchase-1", {}), ("purchase-2", {"fail": True})):
-            begin(url, adapter._arguments.execution_name(session_id), {"request_id": session_id, **more})
+        for session_id, words in (("purchase-1", ["sword"]), ("purchase-2", ["fail"])):
+            call = encode_request(ExecuteRequest("buy", words, "u", "e", "c", session_id, "discord"))
+            begin(url, adapter._arguments.execution_name(session_id), call.payload.decode())
         assert adapter.result("purchase-1", wait=0).error_code == "pending"
         bought = adapter.result("purchase-1", wait=30)
         failed = adapter.result("purchase-2", wait=30)
