@@ -7,7 +7,7 @@ takes its time.
 import sys
 import threading
 from types import TracebackType
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import attrs
 
@@ -23,7 +23,7 @@ _MAX_CHAINED = 50
 class Sending:
     """What is known of one attempt while it is made: ``with sending: client.invoke(…)``.
 
-    The handlers of a watched client mark it, in the thread that invokes.
+    The hooks of a watched client mark it, in the thread that invokes.
     """
 
     def __init__(self) -> None:
@@ -74,16 +74,16 @@ def watch(client: object, retries: bool = False) -> None:
         retries: The client may send several requests for one call.
     """
     events = getattr(getattr(client, "meta", None), "events", None)
-    handlers = {"provide-client-params": _on_call, "before-send": _on_send}
+    hooks: Dict[str, Callable[..., None]] = {"provide-client-params": _on_call, "before-send": _on_send}
     if retries:
-        handlers["request-created"] = _on_request
-        handlers["needs-retry"] = _on_end
+        hooks["request-created"] = _on_request
+        hooks["needs-retry"] = _on_end
     try:
         for operation in OPERATIONS:
-            for event, handler in handlers.items():
+            for event, hook in hooks.items():
                 name = f"{event}.lambda.{operation}"
-                # First: a handler that answers in AWS's place keeps those behind it from being called.
-                events.register_first(name, handler, unique_id=f"lambda-adapter-{name}")  # type: ignore[union-attr]
+                # First: a hook that answers in AWS's place keeps those behind it from being called.
+                events.register_first(name, hook, unique_id=f"lambda-adapter-{name}")  # type: ignore[union-attr]
     except Exception:
         # It is none of boto3's clients. What its exceptions mean is then told by their classes.
         return
@@ -98,19 +98,19 @@ def _sending() -> Optional[Sending]:
     return getattr(_mine, "sending", None)
 
 
-def _on_call(**_: Any) -> None:
+def _on_call(**_: object) -> None:
     sending = _sending()
     if sending is not None:
         sending.begin()
 
 
-def _on_request(**_: Any) -> None:
+def _on_request(**_: object) -> None:
     sending = _sending()
     if sending is not None:
         sending.begin_request()
 
 
-def _on_send(**_: Any) -> None:
+def _on_send(**_: object) -> None:
     sending = _sending()
     if sending is not None:
         sending.send()
@@ -119,7 +119,7 @@ def _on_send(**_: Any) -> None:
 def _on_end(
     response: Optional[Tuple[Any, Mapping[str, Any]]] = None,
     caught_exception: Optional[BaseException] = None,
-    **_: Any,
+    **_: object,
 ) -> None:
     sending = _sending()
     if sending is not None:

@@ -76,7 +76,7 @@ class Invoker:
         self._attach = attach
 
     def attempts(
-        self, call: EncodedRequest, deadline: Optional[Deadline] = None, progress: Optional[Progress] = None
+        self, encoded: EncodedRequest, deadline: Optional[Deadline] = None, progress: Optional[Progress] = None
     ) -> Generator[float, bool, Result]:
         """The attempt loop. Blocks while a request is in flight; never waits between attempts.
 
@@ -90,17 +90,17 @@ class Invoker:
         while why_ended is None:
             number += 1
             progress.attempts = number
-            outcome = self._attempt(call, number, deadline, may_renew=not renewed)
+            outcome = self._attempt(encoded, number, deadline, may_renew=not renewed)
             renewed = renewed or (outcome.failure is not None and outcome.failure.renewed)
             goes_on = True
             if self._attach is not None and outcome.error_code == "already_started":
-                outcome, goes_on = yield from self._attach(call, outcome, deadline)
+                outcome, goes_on = yield from self._attach(encoded, outcome, deadline)
             ended = self._clock()
             delay_s = self._delay_s(outcome, number)
             why_ended = self._why_final(outcome, number, deadline, ended + delay_s) if goes_on else "ended"
             self._reporter.report(number, outcome, ended - begun, None if why_ended else delay_s, why_ended)
             if why_ended is None:
-                self._log_retry(call, number, outcome, delay_s)
+                self._log_retry(encoded, number, outcome, delay_s)
                 goes_on = yield delay_s
                 begun = self._clock()
                 why_ended = self._why_final(outcome, number, deadline, begun)
@@ -133,20 +133,20 @@ class Invoker:
             return "total_timeout"
         return None
 
-    def _log_retry(self, call: EncodedRequest, number: int, outcome: Outcome, delay_s: float) -> None:
+    def _log_retry(self, encoded: EncodedRequest, number: int, outcome: Outcome, delay_s: float) -> None:
         logger.warning(
             "Retry %d of %d in %.3f s: function=%s request=%s code=%s executed=%s",
             number,
             max(number, self._max_retries),
             delay_s,
             self.arguments.function_name,
-            call.request_id,
+            encoded.request_id,
             outcome.error_code,
             outcome.executed,
         )
 
     def _attempt(
-        self, call: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool = False
+        self, encoded: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool = False
     ) -> Outcome:
         """One request and its whole answer. Raises no Exception but what a signal handler raised."""
         try:
@@ -154,7 +154,7 @@ class Invoker:
         except Exception as exc:
             check_not_interrupted(exc)
             return failed(failures.from_set_up(exc))
-        arguments = self.arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
+        arguments = self.arguments.of_attempt(encoded, number, deadline.epoch_ms if deadline else None)
         sending = Sending()
         try:
             with sending:
@@ -172,7 +172,7 @@ class Invoker:
         except Exception as exc:
             return failed(failures.internal(exc))
         try:
-            return self._judge(response, to_text(_read_body(response)), call.payload, head)
+            return self._judge(response, to_text(_read_body(response)), encoded.payload, head)
         except InvalidAnswerError as exc:
             return failed(Failure("invalid_response", str(exc)), head)
         except Exception as exc:

@@ -119,7 +119,7 @@ class Executions:
         return None if parts.name == name else "the execution's arn is one of another session_id"
 
     def attach(
-        self, call: EncodedRequest, name: str, refusal: Outcome, deadline: Optional[Deadline], waits: bool
+        self, encoded: EncodedRequest, name: str, refusal: Outcome, deadline: Optional[Deadline], waits: bool
     ) -> Generator[float, bool, Tuple[Outcome, bool]]:
         """What becomes of an attempt whose execution is there already, and whether its driver goes on.
 
@@ -128,7 +128,7 @@ class Executions:
             waits: For the outcome; without it, it is enough that the execution is the same.
         """
         try:
-            outcome = yield from self._attach(call, name, refusal, deadline, waits)
+            outcome = yield from self._attach(encoded, name, refusal, deadline, waits)
         except _EndedError:
             is_late = deadline is not None and deadline.is_up(self._clock())
             ended = failed(_late(deadline) if is_late else _ENDED_CALL, refusal.head)
@@ -136,7 +136,7 @@ class Executions:
         return outcome, True
 
     def _attach(
-        self, call: EncodedRequest, name: str, refusal: Outcome, deadline: Optional[Deadline], waits: bool
+        self, encoded: EncodedRequest, name: str, refusal: Outcome, deadline: Optional[Deadline], waits: bool
     ) -> Generator[float, bool, Outcome]:
         left_s = self._answer_timeout_s
         if deadline is not None:
@@ -149,12 +149,12 @@ class Executions:
                 return failed(attrs.evolve(reply, executed="yes"), refusal.head)
             wanted = attrs.evolve(wanted, arn=reply.get("DurableExecutionArn", wanted.arn))
             if wanted.arn is not None and not is_same:
-                if not _means_the_same(reply.get("InputPayload"), call.payload):
+                if not _means_the_same(reply.get("InputPayload"), encoded.payload):
                     return attrs.evolve(refusal, head=_head(reply))
                 is_same = True
                 if not waits:
                     return Outcome(executed="yes", answer=QUEUED, head=_head(reply), attached=True)
-            outcome = _outcome(reply, call.payload)
+            outcome = _outcome(reply, encoded.payload)
             if outcome is not None:
                 return attrs.evolve(outcome, attached=True)
             delay_s = patience.next_delay_s()

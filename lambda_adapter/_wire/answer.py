@@ -99,7 +99,7 @@ def decode_answer(text: str) -> FunctionAnswer:
     return _to_answer(answer)
 
 
-def _to_answer(answer: Any) -> FunctionAnswer:
+def _to_answer(answer: object) -> FunctionAnswer:
     if not isinstance(answer, dict):
         raise InvalidAnswerError(f"the answer must be a JSON object, not {json_kind(answer)}")
     if "success" not in answer:
@@ -205,7 +205,7 @@ def _not_json(text: str) -> str:
     return "the answer is not JSON"
 
 
-def _within_strings(value: Any) -> Any:
+def _within_strings(value: object) -> Any:
     """The JSON that a JSON string holds; a plain string stays one."""
     for _ in range(_MAX_STRINGS):
         if not isinstance(value, str):
@@ -318,7 +318,7 @@ def _runs(text: str) -> Iterator[str]:
         yield from (word[start : start + 8] for start in range(len(word) - 7))
 
 
-def _strings_in(value: Any) -> List[str]:
+def _strings_in(value: object) -> List[str]:
     if isinstance(value, str):
         return [value]
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

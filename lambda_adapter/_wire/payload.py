@@ -88,6 +88,12 @@ class EncodedRequest:
     session_id: Id = attrs.field(repr=False)
     community_id: Id = attrs.field(repr=False)
 
+    @property
+    def community(self) -> Id:
+        """Whose call it is, as the payload has it: an enum's member counts as its value, and 5 is not "5"."""
+        found = self.community_id
+        return str.__str__(found) if isinstance(found, str) else int.__index__(found)
+
 
 def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestamp) -> EncodedRequest:
     """Turn any object with ExecuteRequest's attributes into the payload's bytes.

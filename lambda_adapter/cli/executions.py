@@ -8,8 +8,8 @@ from .._rules.limits import MAX_EXECUTION_S
 from .._text.redaction import shown
 from ..executions import Execution
 from ..messages import Id
-from .invoke import add_request, json_of, print_response, request_of
-from .options import UsageError, add_settings, examples, make_adapter, settings
+from .invoke import OF_MANY_CALLS, add_request, json_of, print_response, request_of
+from .options import UsageError, add_function, add_settings, examples, make_adapter, settings
 from .output import print_json
 
 _START = """\
@@ -50,7 +50,7 @@ _HELP = {
     ),
 }
 #: What these commands do not leave open: they are about durable executions, and wait as --wait says.
-_FIXED = ("durable", "invocation_type", "log_tail", "send_client_context")
+_FIXED = ("durable", "invocation_type", "log_tail", "send_client_context", *OF_MANY_CALLS)
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -58,9 +58,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         told, description, usage, lines = _HELP[name]
         parser = commands.add_parser(name, help=told, usage=usage, description=description, epilog=examples(*lines))
         parser.set_defaults(run=run)
-        parser.add_argument(
-            "function_identifier", metavar="FUNCTION", help="The function's name, partial ARN or ARN, qualified."
-        )
+        add_function(parser)
         if name == "start":
             add_request(parser)
         else:

@@ -14,7 +14,9 @@ from ..local import LocalLambda
 from ..messages import ExecuteRequest, ExecuteResponse
 from .handler_files import load_handler
 from .options import (
+    TOO_MUCH_JSON,
     UsageError,
+    add_function,
     add_settings,
     counted,
     examples,
@@ -38,6 +40,9 @@ _EPILOG = examples(
     "lambda-adapter invoke dice --command roll -- --twice",
 )
 
+#: Parameters that say how calls get on with each other; this one is alone.
+OF_MANY_CALLS = ("max_concurrency", "max_pending", "max_pending_per_community", "unhealthy_threshold")
+
 #: LocalLambda takes any, and botocore sends nothing without.
 LOCAL_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
 
@@ -59,14 +64,14 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "invoke", help="call a function once", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
     )
     parser.set_defaults(run=run)
-    parser.add_argument("function_identifier", metavar="FUNCTION", help="The function's name, partial ARN or ARN.")
+    add_function(parser)
     parser.add_argument(
         "--local",
         metavar="HANDLER",
         help="Call module:handler or path.py:handler on this machine instead, served as FUNCTION. Needs no account.",
     )
     add_request(parser)
-    add_settings(parser)
+    add_settings(parser, [name for name in settings() if name not in OF_MANY_CALLS])
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
@@ -166,7 +171,7 @@ def json_of(option: str, text: str) -> Any:
     except json.JSONDecodeError as error:
         raise UsageError(f"{source} is not JSON: {error}") from None
     except (ValueError, RecursionError):
-        raise UsageError(f"{source} is JSON beyond all measure") from None
+        raise UsageError(f"{source}: {TOO_MUCH_JSON}") from None
 
 
 def _read(path: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Callable, Deque, List, Optional, Union
 import attrs
 from botocore.exceptions import ReadTimeoutError
 
-from ..local.emulator import check_whole
+from .._rules.validation import check_integer
 from ..local.invoke_api import HttpAnswer, RefusedError, throttled
 from ..local.runtime import Handler, HandlerResult, LambdaContext, call_handler, failed_result, marshal
 
@@ -38,7 +38,7 @@ _Step = Union[Fault, Callable[[Any, LambdaContext], HandlerResult]]
 
 
 class MockFunction:
-    """A function of ``mock_lambda``, and the steps that it goes through: one an attempt, in the order given.
+    """A function of ``mock_lambda``, and the steps that it goes through: one step for each attempt, in the order given.
 
     After the steps comes the function's ``answer``, for every further attempt. Without an ``answer`` the last step
     stays; if it said how many ``times``, ``{"success": True}`` comes after it.
@@ -90,10 +90,10 @@ class MockFunction:
 
         Args:
             times: Attempts in a row, from 1.
-            retry_after: Whole seconds that the answer asks to wait; here nobody does.
+            retry_after: Whole seconds that the answer asks to wait; no caller waits for it.
         """
         if retry_after is not None:
-            check_whole("retry_after", retry_after, 0, None)
+            check_integer("retry_after", retry_after, least=0)
         answer = throttled("ReservedFunctionConcurrentInvocationLimitExceeded", retry_after).answer
         return self._add(Fault(answer), times)
 
@@ -113,7 +113,7 @@ class MockFunction:
             status: The HTTP status that goes with it, 400 to 599.
             times: Attempts in a row, from 1.
         """
-        check_whole("status", status, 400, 599)
+        check_integer("status", status, least=400, most=599)
         return self._add(Fault(RefusedError(status, code, "mock_lambda rejected it").answer), times)
 
     def durable(self) -> "MockFunction":
@@ -134,7 +134,7 @@ class MockFunction:
         Args:
             polls: How many times, from 0.
         """
-        check_whole("polls", polls, 0, None)
+        check_integer("polls", polls, least=0)
         with self._lock:
             self._polls = polls
         return self.durable()
@@ -155,7 +155,7 @@ class MockFunction:
 
     def _add(self, step: _Step, times: Optional[int]) -> "MockFunction":
         if times is not None:
-            check_whole("times", times, 1, None)
+            check_integer("times", times, least=1)
         with self._lock:
             self._steps.extend([step] * (times or 1))
             if self._last_stays:
