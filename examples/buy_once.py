@@ -50,7 +50,7 @@ def main() -> None:
         )
         request = ExecuteRequest("buy", ["sword"], "pingu", "lobby", "example", "purchase-4711", "discord")
         response = adapter.execute(request)
-        print(response.message or response.error)
+        print(response.user_message())
         print(f"{response.invocation.attempts} attempts, {len(shop.sold)} sold")
         again = adapter.execute(request)
         print(f"Asked again: {again.message} {len(shop.sold)} sold")

@@ -55,7 +55,7 @@ class Bot:
             response = self.adapter.result(execution, wait=wait_s)
             if response.error_code == "pending":
                 continue
-            self.say(channel, response.message or response.error or "Done.")
+            self.say(channel, response.user_message())
             self.forget(session_id)
         return int(self.base.execute("select count(*) from owed").fetchone()[0])
 

@@ -14,17 +14,20 @@ class Execution:
 
     It is a plain value: it can be pickled, and ``to_dict`` fits into JSON, so that a bot keeps it in its data base and
     asks for the answer after a restart. ``result`` also works with ``session_id`` alone.
+
+    Attributes:
+        name: What AWS calls the execution; "" when the request had no session_id that could be sent.
+        session_id: As in the request; "" when it could not be sent.
+        function_name: As the adapter's ``function_name``.
+        arn: AWS's ARN; None when AWS did not say.
+        error_code: Why it was not begun, or perhaps not: one of the error codes; None when it runs.
+        error: The same for the bot's operator.
     """
 
-    #: What AWS calls the execution; "" when the request was refused.
     name: str
-    #: As in the request; "" when it was none.
     session_id: Id
-    #: As the adapter's ``function_name``.
     function_name: str
-    #: AWS's ARN; None when AWS did not say.
     arn: Optional[str] = None
-    #: Why it was not begun, or perhaps not: a code of lambda_adapter.codes; None when it runs.
     error_code: Optional[ErrorCode] = None
     error: Optional[str] = None
 

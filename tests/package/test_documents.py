@@ -28,6 +28,7 @@ from lambda_adapter import (
     CircuitBreaker,
     ExecuteRequest,
     ExecuteResponse,
+    Execution,
     Invocation,
     LambdaAdapter,
     LocalLambda,
@@ -487,7 +488,9 @@ def test_the_answer_in_the_text_keeps_every_key(make_adapter, make_request):
 
 
 @pytest.mark.parametrize(
-    "kind", [ExecuteRequest, ExecuteResponse, Invocation, Report, Attempt], ids=lambda kind: kind.__name__
+    "kind",
+    [ExecuteRequest, ExecuteResponse, Execution, Invocation, Report, Attempt],
+    ids=lambda kind: kind.__name__,
 )
 def test_attribute_tables_name_the_fields_in_order(kind):
     documented = [row[0] for row in table(USAGE, f"attribute of {kind.__name__}")]

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from lambda_adapter import ExecuteRequest
 from lambda_adapter._aws.failures import Failure
 from lambda_adapter._call.backoff import Backoff
 from lambda_adapter._call.deadline import Deadline
@@ -13,12 +14,11 @@ from lambda_adapter._call.executions import Executions, Wanted
 from lambda_adapter._call.outcomes import failed
 from lambda_adapter._rules.identifiers import parse_identifier
 from lambda_adapter._wire.payload import encode_request
-from support.calls import REQUEST
 from support.clients import client_error
 
 NAME = "one-0f4e"
 ARN = f"arn:aws:lambda:us-east-1:123456789012:function:dice:3/durable-execution/{NAME}/0f4e"
-CALL = encode_request(REQUEST)
+CALL = encode_request(ExecuteRequest("roll", ["2d6"], "u", "e", "c", "one", "discord"))
 PAYLOAD = CALL.payload.decode()
 REFUSAL = failed(Failure("already_started"))
 DENIED = client_error("AccessDeniedException", 403)
