@@ -42,6 +42,9 @@ class Invocation:
         log_tail: The end of the function's log, up to 4 KB, with ``log_tail=True``. Not in the repr: it may be private.
         report: The log tail's REPORT line.
         why_ended: Why no further attempt followed; None when none was made.
+        execution_arn: The durable execution's ARN, with ``durable=True``.
+        attached: Whether AWS said that the execution was there before this call, which then got its outcome. A further
+            attempt of the same call gets it too, and AWS does not say so.
     """
 
     function_name: str
@@ -55,6 +58,8 @@ class Invocation:
     log_tail: Optional[str] = attrs.field(default=None, repr=False)
     report: Optional[Report] = None
     why_ended: Optional[WhyEnded] = None
+    execution_arn: Optional[str] = None
+    attached: bool = False
 
 
 @attrs.frozen

@@ -238,7 +238,7 @@ class GivenClient:
         register = getattr(getattr(getattr(client, "meta", None), "events", None), "register", None)
         if callable(register):
             # With an id, so that adapters that are given the same client do it once.
-            register("before-parse.lambda.Invoke", _end_interim, unique_id="lambda-adapter-interim")
+            register("before-parse.lambda", _end_interim, unique_id="lambda-adapter-interim")
 
     def get(self) -> "GivenClient":
         return self
@@ -256,8 +256,8 @@ def _make_client(session: _Session, settings: ClientSettings) -> Any:
 
     client = _reachable_client(session, settings)
     sending.watch(client)
-    client.meta.events.register("before-parse.lambda.Invoke", _end_interim)
-    client.meta.events.register("before-parse.lambda.Invoke", _blank_unreadable_error)
+    client.meta.events.register("before-parse.lambda", _end_interim)
+    client.meta.events.register("before-parse.lambda", _blank_unreadable_error)
     # What is left of botocore's retries: a handler that asks whether to retry, and two headers that tell AWS of it and
     # have to be signed. Without them a call takes 7 % less CPU.
     client.meta.events.unregister("needs-retry.lambda", unique_id="retry-config-lambda")

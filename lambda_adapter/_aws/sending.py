@@ -11,6 +11,9 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import attrs
 
+#: What this package asks of Lambda.
+OPERATIONS = ("Invoke", "GetDurableExecution", "ListDurableExecutionsByFunction", "StopDurableExecution")
+
 _mine = threading.local()
 
 #: More exceptions than this behind one another are a circle that somebody made by hand.
@@ -71,17 +74,16 @@ def watch(client: object, retries: bool = False) -> None:
         retries: The client may send several requests for one call.
     """
     events = getattr(getattr(client, "meta", None), "events", None)
-    hooks: Dict[str, Callable[..., None]] = {
-        "provide-client-params.lambda.Invoke": _on_call,
-        "before-send.lambda.Invoke": _on_send,
-    }
+    hooks: Dict[str, Callable[..., None]] = {"provide-client-params": _on_call, "before-send": _on_send}
     if retries:
-        hooks["request-created.lambda.Invoke"] = _on_request
-        hooks["needs-retry.lambda.Invoke"] = _on_end
+        hooks["request-created"] = _on_request
+        hooks["needs-retry"] = _on_end
     try:
-        for event, hook in hooks.items():
-            # First: a hook that answers in AWS's place keeps those behind it from being called.
-            events.register_first(event, hook, unique_id=f"lambda-adapter-{hook.__name__}")  # type: ignore[union-attr]
+        for operation in OPERATIONS:
+            for event, hook in hooks.items():
+                name = f"{event}.lambda.{operation}"
+                # First: a hook that answers in AWS's place keeps those behind it from being called.
+                events.register_first(name, hook, unique_id=f"lambda-adapter-{name}")  # type: ignore[union-attr]
     except Exception:
         # It is none of boto3's clients. What its exceptions mean is then told by their classes.
         return

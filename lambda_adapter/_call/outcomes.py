@@ -7,10 +7,10 @@ from typing import Optional
 import attrs
 
 from .._aws.failures import Failure
-from .._wire.answer import FunctionAnswer
+from .._wire.answer import FunctionAnswer, InvalidAnswerError, decode_answer, decode_unmarked_error
 from .._wire.head import NO_HEAD, Head
 from .._wire.log_tail import parse_report
-from ..codes import ErrorCode, Executed, WhyEnded
+from ..codes import CODES, ErrorCode, Executed, WhyEnded
 from ..invocations import Invocation
 from ..messages import ExecuteResponse
 from .deadline import Deadline
@@ -26,6 +26,8 @@ class Outcome:
     answer: Optional[FunctionAnswer] = None
     failure: Optional[Failure] = None
     head: Head = NO_HEAD
+    #: Whether it is that of a durable execution which was there already.
+    attached: bool = False
 
     @property
     def error_code(self) -> Optional[ErrorCode]:
@@ -67,6 +69,23 @@ def failed(failure: Failure, head: Optional[Head] = None) -> Outcome:
     return Outcome(executed=failure.executed, failure=failure, head=head or failure.head)
 
 
+def judge_answer(answer_text: str, payload: bytes, head: Head) -> Outcome:
+    """What a function says that has run to its end.
+
+    Raises:
+        InvalidAnswerError: It is no answer that a module may give.
+    """
+    try:
+        answer = decode_answer(answer_text)
+    except InvalidAnswerError:
+        error = decode_unmarked_error(answer_text, payload)
+        if error is None:
+            raise
+        return failed(Failure("function_error", error), head)
+    failure = None if answer.success else Failure("function_failed", answer.cause or CODES["function_failed"].cause)
+    return Outcome(executed="yes", answer=answer, failure=failure, head=head)
+
+
 def refused(failure: Failure) -> Result:
     """The result of a call that made no attempt."""
     return Result(failed(failure))
@@ -92,6 +111,8 @@ def to_response(result: Result, function_name: str) -> ExecuteResponse:
             function_error=head.function_error,
             duration_s=result.duration_s,
             why_ended=result.why_ended,
+            execution_arn=head.execution_arn,
+            attached=outcome.attached,
             log_tail=head.log_tail,
             report=parse_report(head.log_tail),
         ),
@@ -110,6 +131,8 @@ def log_end(result: Result, function_name: str, request_id: str) -> None:
     outcome = result.outcome
     if outcome.failure is None:
         level, ended = logging.INFO, "Succeeded"
+    elif outcome.error_code == "pending":
+        level, ended = logging.INFO, "Still running"
     elif outcome.error_code == "function_failed":
         level, ended = logging.WARNING, "The function answered success=false"
         if outcome.answer and outcome.answer.cause:

@@ -60,6 +60,9 @@ QUEUED = FunctionAnswer(success=True, message="Lambda function queued")
 #: The answer to a DryRun: the function exists and may be invoked.
 PERMITTED = FunctionAnswer(success=True, message="Lambda function can be invoked")
 
+#: The answer to a StopDurableExecution.
+STOPPED = FunctionAnswer(success=True, message="Lambda execution stopped")
+
 
 def to_text(body: bytes) -> str:
     """An answer's bytes as text; what is text in none of JSON's encodings becomes a "\ufffd", which is no JSON either.

@@ -128,6 +128,16 @@ def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestam
         raise UnfitRequestError(f"the request cannot be read ({class_name(exc)})") from None
 
 
+def check_session_id(session_id: object) -> Id:
+    """A session_id as a payload would have it.
+
+    Raises:
+        UnfitRequestError: None could.
+    """
+    checked = _id(session_id, "session_id")
+    return str.__str__(checked) if isinstance(checked, str) else int(checked)
+
+
 def _encode(payload: LambdaPayload, metadata: Dict[str, Any]) -> bytes:
     """The payload's bytes. All of ``metadata`` has to be JSON, and so has what stays behind.
 

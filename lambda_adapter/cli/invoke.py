@@ -11,7 +11,7 @@ from .._rules.limits import MAX_FUNCTION_TIMEOUT_S
 from .._rules.validation import function
 from .._text.redaction import shown
 from ..local import LocalLambda
-from ..messages import ExecuteRequest
+from ..messages import ExecuteRequest, ExecuteResponse
 from .handler_files import load_handler
 from .options import (
     TOO_MUCH_JSON,
@@ -41,7 +41,7 @@ _EPILOG = examples(
 )
 
 #: Parameters that say how calls get on with each other; this one is alone.
-_OF_MANY_CALLS = ("max_concurrency", "max_pending", "max_pending_per_community", "unhealthy_threshold")
+OF_MANY_CALLS = ("max_concurrency", "max_pending", "max_pending_per_community", "unhealthy_threshold")
 
 #: LocalLambda takes any, and botocore sends nothing without.
 LOCAL_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
@@ -70,6 +70,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="HANDLER",
         help="Call module:handler or path.py:handler on this machine instead, served as FUNCTION. Needs no account.",
     )
+    add_request(parser)
+    add_settings(parser, [name for name in settings() if name not in OF_MANY_CALLS])
+
+
+def add_request(parser: argparse.ArgumentParser) -> None:
+    """Add the options of which a request is made."""
     request = parser.add_argument_group("request")
     request.add_argument(
         "--command",
@@ -92,20 +98,24 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     request.add_argument(
         "--metadata", metavar="FILE|JSON", help="An object: what begins with { is JSON, - is stdin, else it is a file."
     )
-    add_settings(parser, [name for name in settings() if name not in _OF_MANY_CALLS])
 
 
 def run(args: argparse.Namespace) -> int:
-    request = _request(args)
+    request = request_of(args)
     with contextlib.ExitStack() as stack:
         fixed = stack.enter_context(_served(args)) if args.local else {}
         adapter = stack.enter_context(make_adapter(args, **fixed))
         response = adapter.execute(request)
+    return print_response(response, adapter.function_name)
+
+
+def print_response(response: ExecuteResponse, function_name: str) -> int:
+    """Print a response and how it went, and return the exit code."""
     print_json(response.to_dict())
     how = response.invocation
     took = f"{counted(how.attempts, 'attempt')}, {how.duration_s:.3f} s"
     told = "ok" if response.success else f"failed: {response.error_code}"
-    print(f"{told} ({adapter.function_name}, {took})", file=sys.stderr)
+    print(f"{told} ({function_name}, {took})", file=sys.stderr)
     return 0 if response.success else 1
 
 
@@ -119,13 +129,15 @@ def _served(args: argparse.Namespace) -> Iterator[Dict[str, Any]]:
     with told_as_options(settings()):
         named = function(args.function_identifier, args.function_prefix, region)
         # How long to wait is for --read-timeout to say.
-        local = LocalLambda({named.name: handler}, region=region, timeout=MAX_FUNCTION_TIMEOUT_S)
+        durable = {named.name} if args.durable else ()
+        local = LocalLambda({named.name: handler}, region=region, timeout=MAX_FUNCTION_TIMEOUT_S, durable=durable)
     with local:
         yield {"region": region, "endpoint_url": local.endpoint_url, **LOCAL_CREDENTIALS}
 
 
-def _request(args: argparse.Namespace) -> ExecuteRequest:
-    metadata = {} if args.metadata is None else _json_of("--metadata", args.metadata)
+def request_of(args: argparse.Namespace) -> ExecuteRequest:
+    """The request that the options say."""
+    metadata = {} if args.metadata is None else json_of("--metadata", args.metadata)
     if args.event or args.event_type is not None or args.event_data is not None:
         if not isinstance(metadata, dict):
             raise UsageError("--metadata must be an object")
@@ -133,7 +145,7 @@ def _request(args: argparse.Namespace) -> ExecuteRequest:
         if args.event_type is not None:
             metadata["event_type"] = args.event_type
         if args.event_data is not None:
-            metadata["event_data"] = _json_of("--event-data", args.event_data)
+            metadata["event_data"] = json_of("--event-data", args.event_data)
     is_event = isinstance(metadata, dict) and metadata.get("is_event") is True
     if is_event and args.command:
         raise UsageError("an event has no command: leave out --command, or --event and is_event")
@@ -144,7 +156,7 @@ def _request(args: argparse.Namespace) -> ExecuteRequest:
     return ExecuteRequest(typed[0], typed[1:], metadata=metadata, scopes=args.scope, **{**request_defaults(), **said})
 
 
-def _json_of(option: str, text: str) -> Any:
+def json_of(option: str, text: str) -> Any:
     """What an option's JSON, or the file that it names, holds."""
     source = option
     try:
