@@ -93,7 +93,7 @@ def to_response(result: Result, function_name: str) -> ExecuteResponse:
             duration_s=result.duration_s,
             why_ended=result.why_ended,
             log_tail=head.log_tail,
-            report=parse_report(head.log_tail),
+            report=parse_report(head.log_tail) if head.log_tail else None,
         ),
     )
 

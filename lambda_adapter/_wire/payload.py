@@ -152,12 +152,11 @@ def _check_levels(value: object) -> None:
         if values_so_far > _MAX_VALUES:
             raise _TooMuchError(f"metadata contains itself, or holds over {_MAX_VALUES} values")
         dicts = [holder for holder in level if isinstance(holder, dict)]
-        if not all(issubclass(kind, str) for kind in {*map(type, chain.from_iterable(dicts))}):
+        key_kinds = {*map(type, chain.from_iterable(dicts))}
+        if key_kinds != {str} and not all(issubclass(kind, str) for kind in key_kinds):
             raise UnfitRequestError
-        values = chain(
-            chain.from_iterable(map(dict.values, dicts)),
-            chain.from_iterable(holder for holder in level if not isinstance(holder, dict)),
-        )
+        arrays = [holder for holder in level if not isinstance(holder, dict)] if len(dicts) < len(level) else []
+        values = chain.from_iterable([*map(dict.values, dicts), *arrays])
         level = [item for item in values if type(item) not in _LEAVES and isinstance(item, _HOLDERS)]
         if not level:
             return
@@ -174,7 +173,7 @@ def _encoder_limits_integers() -> bool:
 
 def _map_request(request: Request, metadata: Dict[str, Any], timestamp: str) -> LambdaPayload:
     """The one place that says which field of the payload comes from where, and what stands in for silence."""
-    community, user, entity = (_section(metadata, name) for name in ("community", "user", "entity"))
+    community, user, entity = _section(metadata, "community"), _section(metadata, "user"), _section(metadata, "entity")
     platform = _text(_attribute(request, "platform"), "platform")
     user_id = _id(_attribute(request, "user_id"), "user_id")
     entity_id = _id(_attribute(request, "entity_id"), "entity_id")
