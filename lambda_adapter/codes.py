@@ -45,7 +45,7 @@ InvocationType = Literal["RequestResponse", "Event"]
 CircuitEffect = Literal["trips", "resets", "ignores"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Code:
     """What an error code means to the parts of this package, and to people."""
 

@@ -32,7 +32,7 @@ class Outcome:
         return self.failure.error_code if self.failure else None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Result:
     """How a call ended: its last attempt's outcome, and what it took."""
 
@@ -43,7 +43,7 @@ class Result:
     why_ended: Optional[WhyEnded] = None
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Progress:
     """How far a call has come: what its thread writes and another may read when the time is up."""
 

@@ -14,7 +14,7 @@ from .payload import EncodedRequest, UnfitRequestError
 _TENANT = re.compile(r"[a-zA-Z0-9._:/=+\-@ ]+", re.ASCII)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class InvokeArguments:
     """The arguments of ``client.invoke`` for one function."""
 

@@ -24,7 +24,7 @@ class _TooMuchError(UnfitRequestError):
     """Looking for the place would take as long as sending it."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Community:
     id: Id
     name: str
@@ -33,7 +33,7 @@ class Community:
     seat_count: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Trigger:
     type: str
     command: Optional[str]
@@ -42,7 +42,7 @@ class Trigger:
     event_data: Any
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class User:
     id: Id
     username: str
@@ -50,14 +50,14 @@ class User:
     platform_user_id: Id
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Entity:
     id: Id
     platform: str
     platform_entity_id: Id
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class LambdaPayload:
     """The seed's payload; the order of the fields is the order of the keys."""
 
