@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from types import SimpleNamespace, TracebackType
-from typing import Any, Callable, List, Mapping, Optional, Set, Type
+from typing import Any, Callable, Generator, List, Mapping, Optional, Set, Type
 from urllib.parse import unquote
 
 import attrs
@@ -13,6 +13,7 @@ import attrs
 from .._rules.identifiers import FunctionIdentifier, is_name
 from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
 from .._rules.validation import check_region
+from .event_stream import invoke_complete, payload_chunk
 from .http_server import Server
 from .invoke_api import (
     HttpAnswer,
@@ -21,9 +22,11 @@ from .invoke_api import (
     encode_log_tail,
     function_arn,
     header_choice,
+    is_streaming,
     parse_path,
     throttled,
 )
+from .pipe import Pipe
 from .runtime import (
     Handler,
     HandlerResult,
@@ -52,6 +55,8 @@ class _Invocation:
     cold: bool
     started_s: float
     deadline_s: float
+    #: Takes what the handler yields to a caller who wants it as it comes.
+    pipe: Optional[Pipe] = None
     finished: threading.Event = attrs.field(factory=threading.Event)
     result: Optional[HandlerResult] = None
 
@@ -66,6 +71,8 @@ class Observation:
     duration_s: float
     answer: Optional[HttpAnswer] = None
     result: Optional[HandlerResult] = None
+    #: Its answer was a stream. Without a ``result`` the caller has gone before its end.
+    streamed: bool = False
 
 
 class LocalLambda:
@@ -74,7 +81,8 @@ class LocalLambda:
     Differences from AWS: every qualifier exists, and an alias means $LATEST; any account id in an ARN will
     do; an Event over the concurrency limit is refused where AWS would queue it; a failed Event is not run
     again; a handler past its timeout is answered for and gives up its place, but its thread, a daemon,
-    cannot be killed; what handlers print goes where the process prints, not into the log.
+    cannot be killed; what handlers print goes where the process prints, not into the log; a handler that is
+    a generator streams what it yields, which AWS's own Python runtime cannot.
 
     Example::
 
@@ -181,6 +189,9 @@ class LocalLambda:
         self._server.disconnect()
         for invocation in abandoned:
             invocation.finished.set()
+            if invocation.pipe is not None:
+                invocation.pipe.abandon()
+                invocation.pipe.end()
         self._server.server_close()
 
     def __enter__(self) -> "LocalLambda":
@@ -201,13 +212,16 @@ class LocalLambda:
             answer = self._invoke(path_and_query, headers, body, request_id)
         except RefusedError as refused:
             answer = refused.answer
-        if self._observe is not None:
+        # Of one that is streamed its end is told, when that has come.
+        if self._observe is not None and answer.frames is None:
             name = unquote(path_and_query.partition("/functions/")[2].partition("/")[0])
             self._observe(Observation(name, request_id, time.monotonic() - began_s, answer))
         return answer
 
     def _invoke(self, path_and_query: str, headers: Mapping[str, str], body: bytes, request_id: str) -> HttpAnswer:
-        invocation_type = header_choice(headers, "x-amz-invocation-type", ("RequestResponse", "Event", "DryRun"))
+        streams = is_streaming(path_and_query)
+        types = ("RequestResponse", "DryRun") if streams else ("RequestResponse", "Event", "DryRun")
+        invocation_type = header_choice(headers, "x-amz-invocation-type", types)
         log_type = header_choice(headers, "x-amz-log-type", ("None", "Tail"))
         function = parse_path(path_and_query)
         self._check_exists(function)
@@ -219,9 +233,12 @@ class LocalLambda:
             with self._lock:
                 self._record(call)
             return HttpAnswer(204)
-        invocation = self._admit(call, event, client_context)
+        invocation = self._admit(call, event, client_context, Pipe() if streams else None)
         if invocation_type == "Event":
             return HttpAnswer(202)
+        if streams:
+            version = {"X-Amz-Executed-Version": invocation.context.function_version}
+            return HttpAnswer(200, headers=version, frames=self._frames(invocation, log_tail=log_type == "Tail"))
         return self._answer(invocation, log_tail=log_type == "Tail")
 
     def _check_exists(self, function: FunctionIdentifier) -> None:
@@ -237,7 +254,9 @@ class LocalLambda:
         if self._observe is None:
             self._calls.append(call)
 
-    def _admit(self, call: LocalCall, event: object, client_context: Optional[SimpleNamespace]) -> _Invocation:
+    def _admit(
+        self, call: LocalCall, event: object, client_context: Optional[SimpleNamespace], pipe: Optional[Pipe] = None
+    ) -> _Invocation:
         """Take a place, start the handler and record the call, in one step, or refuse."""
         with self._lock:
             now_s = time.monotonic()
@@ -248,6 +267,7 @@ class LocalLambda:
             if self._concurrency_limit is not None and in_flight >= self._concurrency_limit:
                 raise throttled("ConcurrentInvocationLimitExceeded", self._retry_after_s)
             invocation = self._prepare(call, client_context, now_s)
+            invocation.pipe = pipe
             name = f"local-lambda-{call.function_name}"
             try:
                 threading.Thread(target=self._run, args=(invocation, event), name=name, daemon=True).start()
@@ -278,12 +298,15 @@ class LocalLambda:
         """Run one handler in its thread, from beginning to end."""
         try:
             handler = self._functions[invocation.call.function_name]
-            invocation.result = call_handler(handler, event, invocation.context)
+            emit = invocation.pipe.put if invocation.pipe is not None else None
+            invocation.result = call_handler(handler, event, invocation.context, emit)
         finally:
             # The place first: whoever has the answer may use it at once.
             with self._lock:
                 self._running.discard(invocation)
             invocation.finished.set()
+            if invocation.pipe is not None:
+                invocation.pipe.end()
         call = invocation.call
         if self._observe is not None and call.invocation_type == "Event":
             # Whoever queued an Event has had the answer long since: its end is told here.
@@ -292,20 +315,42 @@ class LocalLambda:
 
     def _answer(self, invocation: _Invocation, log_tail: bool) -> HttpAnswer:
         """Wait for the handler, up to its timeout, and say what became of it."""
-        request_id = invocation.call.request_id
-        if not invocation.finished.wait(invocation.deadline_s - time.monotonic()):
-            text = f"RequestId: {request_id} Error: Task timed out after {self._timeout_s:.2f} seconds"
-            result = failed_result("Sandbox.Timedout", text, request_id)
-        elif invocation.result is None:
+        result = self._result(invocation)
+        if result is None:
             raise RefusedError(503, "ServiceException", "LocalLambda was closed during the invocation")
-        else:
-            result = invocation.result
         duration_ms = (time.monotonic() - invocation.started_s) * 1_000
         answer = result.to_answer(invocation.context.function_version)
         if log_tail:
             log = "".join(invocation.log) + self._report(invocation, duration_ms)
             answer.headers["X-Amz-Log-Result"] = encode_log_tail(log)
         return answer
+
+    def _result(self, invocation: _Invocation) -> Optional[HandlerResult]:
+        if invocation.finished.wait(invocation.deadline_s - time.monotonic()):
+            return invocation.result
+        request_id = invocation.call.request_id
+        text = f"RequestId: {request_id} Error: Task timed out after {self._timeout_s:.2f} seconds"
+        return failed_result("Sandbox.Timedout", text, request_id)
+
+    def _frames(self, invocation: _Invocation, log_tail: bool) -> Generator[bytes, None, None]:
+        """What the handler yields, as it comes, up to its timeout, and then what became of it."""
+        pipe = invocation.pipe or Pipe()
+        result = None
+        try:
+            for chunk in iter(lambda: pipe.get(invocation.deadline_s), None):
+                yield payload_chunk(chunk)
+            result = self._result(invocation)
+            if result is not None:
+                duration_ms = (time.monotonic() - invocation.started_s) * 1_000
+                log = "".join(invocation.log) + self._report(invocation, duration_ms)
+                yield invoke_complete(result if result.failed else None, encode_log_tail(log) if log_tail else None)
+        finally:
+            pipe.abandon()
+            call, duration_s = invocation.call, time.monotonic() - invocation.started_s
+            if self._observe is not None:
+                self._observe(
+                    Observation(call.function_name, call.request_id, duration_s, result=result, streamed=True)
+                )
 
     def _report(self, invocation: _Invocation, duration_ms: float) -> str:
         request_id = invocation.call.request_id

@@ -21,9 +21,10 @@ from botocore.awsrequest import AWSResponse
 from .._aws import moto_seam
 from .._call import workers
 from .._rules.identifiers import parse_identifier
-from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, parse_path
-from ..local.runtime import LambdaContext, client_context_object, make_context
-from .functions import NOT_GIVEN, Fault, MockFunction
+from ..local.event_stream import CONTENT_TYPE, invoke_complete, payload_chunk
+from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, is_streaming, parse_path
+from ..local.runtime import HandlerResult, LambdaContext, client_context_object, make_context, result_chunks
+from .functions import NOT_GIVEN, BreaksOff, Fault, MockFunction
 
 try:
     import moto.core.botocore_stubber  # noqa: F401, moto_seam needs it, and this is where to say what to install
@@ -36,6 +37,9 @@ logger = logging.getLogger("lambda_adapter.testing")
 #: What a handler's context says; AWS's defaults. Nothing is enforced.
 _TIMEOUT_S = 3.0
 _MEMORY_MB = 128
+
+#: botocore's names for what it is about to send.
+_ANSWERED = ("before-send.lambda.Invoke", "before-send.lambda.InvokeWithResponseStream")
 
 _SIGNED_REGION = re.compile(r"Credential=[^,]*/([a-z0-9-]+)/lambda/aws4_request")
 
@@ -155,7 +159,7 @@ def mock_lambda() -> Iterator[MockLambda]:
 def _before_send(event_name: str, request: Any) -> Optional[AWSResponse]:
     """The answer to a request of botocore's; None leaves it to moto."""
     mocks = list(reversed(_active))
-    if event_name != "before-send.lambda.Invoke" or not mocks:
+    if event_name not in _ANSWERED or not mocks:
         return None
     request_id = str(uuid.uuid4())
     try:
@@ -187,15 +191,25 @@ def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> HttpAnsw
     if mocked is None:
         logger.warning("A function was invoked that the test has not made: %r. %r", call.function_name, owner)
         raise RefusedError(404, "ResourceNotFoundException", f"Function not found: {context.invoked_function_arn}")
-    step = mocked.next_step(call.invocation_type)
+    step, streams = mocked.next_step(call.invocation_type), is_streaming(url.path)
     if isinstance(step, Fault):
         return step.happen(request.url)
     if call.invocation_type == "DryRun":
         return HttpAnswer(204)
+    if isinstance(step, BreaksOff):
+        return step.happen(request.url, streams)
     result = step(event, context)
+    if streams:
+        return _streamed(result, context.function_version)
     if call.invocation_type == "Event":
         return HttpAnswer(202)
     return result.to_answer(context.function_version)
+
+
+def _streamed(result: HandlerResult, version: str) -> HttpAnswer:
+    """The answer piece by piece, all of which is there already."""
+    frames = [*map(payload_chunk, result_chunks(result)), invoke_complete(result if result.failed else None)]
+    return HttpAnswer(200, b"".join(frames), {"X-Amz-Executed-Version": version, "Content-Type": CONTENT_TYPE})
 
 
 def _as_text(value: Union[str, bytes]) -> str:
