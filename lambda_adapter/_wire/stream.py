@@ -17,10 +17,7 @@ from .answer import FunctionAnswer, InvalidAnswerError, decode_answer, decode_un
 
 _NULS = b"\0" * 8
 #: How JSON may begin that is held back: an object, or a string that holds one. Anything else is text at once.
-_SPACE = b" \t\r\n"
-_OBJECT = re.compile(rb'[ \t\r\n]*(\{[ \t\r\n]*(["}]|$)|"(\{|$)|$)')
-#: In the middle of a character a decoder holds up to three bytes.
-_HEAD_KEYS = ("statusCode", "headers", "cookies")
+_OBJECT = re.compile(rb'[ \t\r\n]*(\{[ \t\r\n]*(["}]|\Z)|"(\{|\Z)|\Z)')
 
 
 @attrs.frozen
@@ -30,6 +27,8 @@ class Ended:
     answer: FunctionAnswer
     #: What is still to be shown.
     text: str = ""
+    #: What a failed function's answer says, where that is what it is.
+    function_error: Optional[str] = None
 
 
 class TextReader:
@@ -62,7 +61,7 @@ class TextReader:
         """What the answer comes to. ``payload`` is the request's, as it was sent.
 
         Raises:
-            InvalidAnswerError: It ends within a character; or it is an object, which no module may answer.
+            InvalidAnswerError: It ends within a character.
         """
         if self._held is None:
             return Ended(FunctionAnswer(success=True), self._text(b"", final=True))
@@ -112,8 +111,9 @@ class TextReader:
         try:
             answer = decode_answer(held)
         except InvalidAnswerError:
-            if decode_unmarked_error(held, payload) is not None:
-                raise
+            error = decode_unmarked_error(held, payload)
+            if error is not None:
+                return Ended(FunctionAnswer(success=False), function_error=error)
             return Ended(FunctionAnswer(success=True), held)
         return Ended(answer, answer.message or "")
 

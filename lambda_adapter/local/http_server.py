@@ -145,7 +145,7 @@ class _Connection(BaseHTTPRequestHandler):
         self._send(refused.answer, str(uuid.uuid4()))
 
     def _send(self, answer: HttpAnswer, request_id: str) -> None:
-        """Write an answer in one piece: in two, Nagle and the client's delayed ACK may cost 40 ms. Frames as they come."""
+        """Write an answer in one piece: in two, Nagle and the client's delayed ACK may cost 40 ms."""
         headers = {"Date": self.date_time_string(), "x-amzn-RequestId": request_id, **answer.headers}
         if answer.frames is not None:
             headers["Content-Type"] = CONTENT_TYPE

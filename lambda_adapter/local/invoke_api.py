@@ -86,9 +86,8 @@ def parse_path(path_and_query: str) -> FunctionIdentifier:
     path, _, query = path_and_query.partition("?")
     in_path = _PATH.fullmatch(path)
     if in_path is None:
-        raise RefusedError(
-            404, "UnknownOperationException", "Invoke and InvokeWithResponseStream are the only operations here"
-        )
+        text = "Invoke and InvokeWithResponseStream are the only operations here"
+        raise RefusedError(404, "UnknownOperationException", text)
     identifier = parse_identifier(unquote(in_path.group(1)))
     if identifier is None:
         text = "Value at 'functionName' must be a function name, partial ARN or ARN"

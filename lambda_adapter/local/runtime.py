@@ -134,10 +134,9 @@ def call_handler(
         context.log(f"[ERROR] {name}: {text}\nTraceback (most recent call last):\n{''.join(stack)}")
         result = failed_result(name, text, request_id, stack)
     else:
-        if inspect.isgenerator(returned):
-            result = HandlerResult(b"".join(chunks))
-        else:
-            result = marshal(returned, request_id)
+        # A generator's own result is lost, as it is in any loop.
+        whole = b"".join(chunks)
+        result = HandlerResult(whole) if inspect.isgenerator(returned) else marshal(returned, request_id)
     if len(result.body) > max_bytes:
         text = f"Response payload size exceeded maximum allowed payload size ({max_bytes} bytes)."
         result = failed_result("Function.ResponseSizeTooLarge", text, request_id)
