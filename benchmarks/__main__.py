@@ -7,18 +7,23 @@ import os
 import pathlib
 import sys
 import time
-from typing import List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
-from . import measure, report
-from .parts import AIOBOTO3, Json, Part, make_parts
+from . import chart, measure, report
+from .environments import ENVIRONMENTS
+from .parts import UNDER_CALLGRIND, Part, make_parts
+from .peers import Json
 
 _DESCRIPTION = """\
 Measure lambda_adapter beside what people would use instead, and write results.json (every sample), RESULTS.md (medians
-and ratios) and chart.svg (throughput). Without NAME everything is measured, in about seven minutes; with names only
-those parts, and the other rows stay as they were. Nothing else should run meanwhile.
+and ratios) and chart.svg (throughput). Without NAME everything is measured, in about twelve minutes; with names only
+those parts, and the other rows stay as they were. Nothing else should run meanwhile, except for the instructions, which
+are the same on a busy machine.
 
-Needs Linux, better with two cores, and: pip install -e '.[bench]'. The first run makes a virtual environment for
-aioboto3, which needs an older botocore, in .benchmarks.
+Needs Linux, better with two cores, and: pip install -e '.[bench]'; valgrind for the instructions. The first run makes a
+virtual environment in .benchmarks for each peer that needs one; that of aws-sdk-lambda needs Python 3.12 or newer.
+
+To measure another version of the code, put this folder beside its lambda_adapter and run it there.
 """
 
 
@@ -32,18 +37,20 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser.add_argument(
         "--smoke",
         action="store_true",
-        help="only see that all of it works: tiny counts, no aioboto3, nothing written without --output",
+        help="only see that all of it works: tiny counts, no peer that needs an environment of its own, no "
+        f"{UNDER_CALLGRIND} unless named, nothing written without --output",
     )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(names))
     if unknown:
         parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(names)}")
-    chart = importlib.util.find_spec("matplotlib") is not None
-    if not (chart or options.smoke):
+    can_draw = importlib.util.find_spec("matplotlib") is not None
+    if not (can_draw or options.smoke):
         parser.error("the chart needs matplotlib: pip install -e '.[bench]'")
 
     parts = make_parts(options.smoke)
-    chosen = [part for part in parts if part.name in (options.names or names)]
+    default = [name for name in names if not (options.smoke and name == UNDER_CALLGRIND)]
+    chosen = [part for part in parts if part.name in (options.names or default)]
     output = options.output or (None if options.smoke else measure.ROOT / "benchmarks")
     try:
         results = run(chosen, options.smoke, _read(output))
@@ -56,15 +63,37 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         output.mkdir(parents=True, exist_ok=True)
         (output / "results.json").write_text(_to_json(results), encoding="utf-8")
         (output / "RESULTS.md").write_text(table, encoding="utf-8")
-        if not chart:
+        if not can_draw:
             print("matplotlib is not installed, so there is no chart", file=sys.stderr)
         elif "async" in results["samples"]:
-            report.draw_chart(results["samples"]["async"], output / "chart.svg")
+            chart.draw(results["samples"]["async"], output / "chart.svg")
     return 0
 
 
 def run(parts: Sequence[Part], smoke: bool, earlier: Optional[Json]) -> Json:
     """Measure ``parts``; what ``earlier`` has of the others stays if it was measured like this."""
+    say = _make_say()
+    if os.getloadavg()[0] > 1:
+        say(f"this machine is busy with something else (load {os.getloadavg()[0]:.1f}), and figures will be off")
+    results: Json = {"smoke": smoke, "machine": measure.describe_machine(), "versions": {}, "samples": {}}
+    if earlier is not None and all(earlier[key] == results[key] for key in ("smoke", "machine")):
+        results.update(versions=earlier["versions"], samples=earlier["samples"])
+    wanted = {each.peer for part in parts for each in part.measurements} & set(ENVIRONMENTS)
+    pythons = _pythons(sorted(wanted), smoke, say)
+    for peer, python in pythons.items():
+        results["versions"][peer] = ENVIRONMENTS[peer].versions(python)
+    with measure.running_endpoint() as site:
+        runner = measure.Runner(site, pythons, wanted - set(pythons), say)
+        for part in parts:
+            if part.name == UNDER_CALLGRIND and not measure.has_callgrind():
+                say(f"{part.name} is left out: it needs valgrind, which is not on PATH")
+            else:
+                results["samples"][part.name] = runner.run(part)
+    say("done\n" if sys.stderr.isatty() else "done")
+    return results
+
+
+def _make_say() -> Callable[[str], None]:
     started, watched = time.monotonic(), sys.stderr.isatty()
 
     def say(line: str) -> None:
@@ -72,25 +101,16 @@ def run(parts: Sequence[Part], smoke: bool, earlier: Optional[Json]) -> Json:
         # One line that changes, where somebody watches.
         print(f"\r\x1b[K{line}" if watched else line, end="" if watched else "\n", file=sys.stderr, flush=True)
 
-    if os.getloadavg()[0] > 1:
-        say(f"this machine is busy with something else (load {os.getloadavg()[0]:.1f}), and figures will be off")
-    cores = measure.available_cores()
-    results: Json = {"smoke": smoke, "machine": measure.describe_machine(len(cores)), "versions": {}, "samples": {}}
-    if earlier is not None and all(earlier[key] == results[key] for key in ("smoke", "machine")):
-        results.update(versions=earlier["versions"], samples=earlier["samples"])
-    aioboto3 = None
-    if any(each.peer == AIOBOTO3 for part in parts for each in part.measurements):
-        if smoke:
-            say("aioboto3 is left out: a smoke run installs nothing")
-        else:
-            aioboto3 = measure.aioboto3_python(say)
-    with measure.pinned_endpoint(cores) as url:
-        runner = measure.Runner(url, len(cores), say, aioboto3)
-        results["versions"].update(runner.versions())
-        for part in parts:
-            results["samples"][part.name] = runner.run(part)
-    say("done\n" if watched else "done")
-    return results
+    return say
+
+
+def _pythons(peers: Sequence[str], smoke: bool, say: Callable[[str], None]) -> Dict[str, str]:
+    """The Python of each of ``peers`` that can be measured here."""
+    if smoke and peers:
+        say(f"{', '.join(peers)} are left out: a smoke run installs nothing")
+        return {}
+    found = {peer: ENVIRONMENTS[peer].make(say) for peer in peers}
+    return {peer: python for peer, python in found.items() if python is not None}
 
 
 def _read(output: Optional[pathlib.Path]) -> Optional[Json]:

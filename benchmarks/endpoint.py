@@ -1,10 +1,9 @@
 """An Invoke endpoint that is faster than its clients: fixed bytes after a fixed delay, in a process of its own.
 
-``python -m benchmarks.endpoint [CORE]`` prints its port as JSON, serves on loopback until its standard input ends, and
-runs on that core alone if one is given. A function's name says what it does:
+``python -m benchmarks.endpoint [CERTIFICATE]`` prints its ports as JSON, of plain http and, with a certificate and its
+key in a PEM file, of https; it serves on loopback until its standard input ends. A function's name says what it does:
 
 delay-MS       a typical answer after MS milliseconds
-text-BYTES     one long text of about BYTES bytes
 records-BYTES  many small records of about BYTES bytes together
 throttle       429 TooManyRequestsException, at once
 
@@ -14,8 +13,8 @@ GET /stats says how many invocations there were, over how many connections, and 
 import asyncio
 import functools
 import json
-import os
 import re
+import ssl
 import sys
 import time
 from typing import Any, Dict, List, Optional, Tuple
@@ -33,12 +32,6 @@ _PATH = re.compile(rb"\S+ (\S+) HTTP/1\.1\r\n")
 _FUNCTION = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
-
-
-def text(size_bytes: int) -> str:
-    """One long text."""
-    words = "The quick brown fox jumps over the lazy dog. "
-    return (words * (size_bytes // len(words) + 1))[:size_bytes]
 
 
 def records(size_bytes: int) -> List[Dict[str, Any]]:
@@ -64,8 +57,6 @@ def behaviour(function: str) -> Tuple[float, bytes]:
     kind, _, number = function.partition("-")
     if kind == "delay" and number.isdigit():
         return int(number) / 1000, http("200 OK", TYPICAL)
-    if kind == "text" and number.isdigit():
-        return 0, http("200 OK", {"success": True, "message": "Done.", "text": text(int(number))})
     if kind == "records" and number.isdigit():
         return 0, http("200 OK", {"success": True, "message": "Done.", "records": records(int(number))})
     if function == "throttle":
@@ -150,18 +141,23 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
 
-async def serve() -> None:
+async def serve(certificate: Optional[str] = None) -> None:
     """Serve until standard input ends: with the process that started this one, whatever became of it."""
     loop = asyncio.get_running_loop()
     stats = Stats()
-    server = await loop.create_server(lambda: Connection(stats), "127.0.0.1", 0, backlog=1024)
-    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    contexts: Dict[str, Optional[ssl.SSLContext]] = {"http": None}
+    if certificate:
+        contexts["https"] = context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+    ports = {}
+    for scheme, tls in contexts.items():
+        server = await loop.create_server(lambda: Connection(stats), "127.0.0.1", 0, ssl=tls, backlog=1024)
+        ports[scheme] = server.sockets[0].getsockname()[1]
+    print(json.dumps(ports), flush=True)
     ended = asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), ended.set)
     await ended.wait()
 
 
 if __name__ == "__main__":
-    for core in sys.argv[1:]:
-        os.sched_setaffinity(0, {int(core)})
-    asyncio.run(serve())
+    asyncio.run(serve(*sys.argv[1:]))

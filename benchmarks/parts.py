@@ -1,22 +1,16 @@
 """What is measured, how often, against what, and with which target."""
 
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import attrs
 
-from .work import COMMAND, REGION
+from .peers import AIOBOTO3, ASYNC_PEERS, BOTO3, DEFAULT_EXECUTOR, OUR_CLIENT, OURS, OWN_POOL, Json
 
-OURS = "lambda_adapter"
-BOTO3 = "boto3"
-DEFAULT_EXECUTOR = "boto3, default executor"
-OWN_POOL = "boto3, own pool"
-AIOBOTO3 = "aioboto3"
-#: In the order of the chart's legend.
-ASYNC_PEERS = (OURS, AIOBOTO3, OWN_POOL, DEFAULT_EXECUTOR)
+#: The part that needs valgrind.
+UNDER_CALLGRIND = "instructions"
 
-Json = Dict[str, Any]
-#: Makes a Python script from the endpoint's URL and the payload.
-Script = Callable[[str, Json], str]
+#: In the order of tables and chart.
+SCHEMES = {"https": "TLS", "http": "plain HTTP"}
 
 
 @attrs.frozen
@@ -26,10 +20,11 @@ class Measurement:
     peer: str
     task: str
     parameters: Json = attrs.field(factory=dict)
-    #: For the progress line, where a peer has several.
+    #: For the progress line, and for figures to name it.
     about: str = ""
-    #: Runs in the place of work.py's task.
-    script: Optional[Script] = None
+    scheme: str = "http"
+    #: How many do the same at once; the sample holds the sum of their calls per second.
+    processes: int = 1
 
 
 @attrs.frozen
@@ -39,15 +34,13 @@ class Figure:
     peer: str
     key: str
     unit: str
-    where: Json = attrs.field(factory=dict)
+    about: str = ""
 
     def of(self, samples: List[Json]) -> List[float]:
         """Its values, in the order of the rounds."""
-        wanted = {"peer": self.peer, **self.where}
+        wanted = (self.peer, self.about)
         return [
-            sample[self.key]
-            for sample in samples
-            if self.key in sample and all(sample.get(name) == value for name, value in wanted.items())
+            sample[self.key] for sample in samples if (sample["peer"], sample["about"]) == wanted and self.key in sample
         ]
 
 
@@ -60,6 +53,8 @@ class Comparison:
     peer: Optional[Figure] = None
     at_most: Optional[float] = None
     at_least: Optional[float] = None
+    #: What the peer's column says beside the figure, where that is not the figure's peer.
+    beside: str = ""
 
 
 @attrs.frozen
@@ -74,85 +69,149 @@ class Part:
     comparisons: List[Comparison]
 
 
+def about(scheme: str, in_flight: int) -> str:
+    """What a measurement of ``execute_async`` is called."""
+    return f"{SCHEMES[scheme]}, {in_flight} in flight"
+
+
 def make_parts(smoke: bool = False) -> Tuple[Part, ...]:
     """All parts: for figures, or with the smallest counts that run every line of them."""
 
     def count(full: int, tiny: int) -> int:
         return tiny if smoke else full
 
-    rounds = count(5, 1)
+    rounds = count(3, 1)
     return (
-        # A process's own luck, with its place in memory for example, outweighs many calls: many processes instead.
-        _cpu(count(21, 1), calls=count(500, 3)),
-        _own_code(count(21, 1), calls=count(500, 3)),
-        _async(rounds, levels=(1, 2, 3, 4, 5) if smoke else (1, 8, 32, 128, 512), waves=count(8, 1)),
+        _async(rounds, waves={1: 10, 8: 10, 32: 10, 128: 8, 512: 4} if not smoke else {2: 1}),
+        _pinned(rounds, in_flight=count(128, 3), waves=count(12, 1)),
+        _instructions(few=count(30, 1), many=count(130, 3)),
+        _cpu(count(7, 1), calls=count(50, 2), turns=count(8, 1)),
         _adapter(rounds, number=count(100, 2)),
-        _connections(adapters=count(1000, 5)),
-        _import(rounds=count(20, 1)),
-        _startup(rounds=count(10, 1)),
-        _neighbour(rounds, throttled_calls=count(200, 5), unloaded_s=3.0 if not smoke else 0.2),
+        _neighbour(rounds, throttled_calls=count(200, 5), alone_s=0.2 if smoke else 3.0),
         _big(rounds, calls=count(4, 1)),
+        _scale(rounds, in_flight=count(128, 3), waves=count(30, 1), places=count(256, 3), queued=count(10_000, 5)),
     )
 
 
-def _cpu(rounds: int, calls: int) -> Part:
-    return Part(
-        "cpu",
-        f"CPU time of the client's process over {calls} blocking calls, one after another, to a function that "
-        "answers at once. boto3: a default client, `json.dumps`, `invoke`, `json.loads`; its payload is the one "
-        "that lambda_adapter really sends for the same chat command.",
-        rounds,
-        [Measurement(peer, "cpu", {"calls": calls}) for peer in (OURS, BOTO3)],
-        [Comparison("CPU of `execute`", Figure(OURS, "cpu_us", "µs"), Figure(BOTO3, "cpu_us", "µs"), at_most=0.85)],
-    )
+def _throughput(
+    peer: str, scheme: str, in_flight: int, waves: int, pinned: bool = False, processes: int = 1
+) -> Measurement:
+    calls, warm_up = in_flight * waves, in_flight
+    if peer == DEFAULT_EXECUTOR:
+        # Its few threads show their constant pace in 2 s, and would take 40 s for 2,048 calls.
+        calls, warm_up = min(calls, 120), min(warm_up, 12)
+    parameters = {"in_flight": in_flight, "calls": calls, "warm_up": warm_up, "pinned": pinned}
+    named = about(scheme, in_flight)
+    if pinned:
+        named += ", pinned to one core"
+    if processes > 1:
+        named += f", {processes} processes"
+    return Measurement(peer, "throughput", parameters, named, scheme, processes)
 
 
-def _own_code(rounds: int, calls: int) -> Part:
+def _faster(what: str, named: str, peer: str, at_least: Optional[float]) -> Comparison:
+    """A row about our calls per second over a peer's."""
+    ours, theirs = (Figure(each, "calls_per_s", "calls/s", named) for each in (OURS, peer))
+    return Comparison(what, ours, theirs, at_least=at_least)
+
+
+def _async(rounds: int, waves: Dict[int, int]) -> Part:
+    # For the highest numbers in flight: 32, 128 and 512.
+    targets = ((OWN_POOL, (1.05, 1.05, 1.05)), (AIOBOTO3, (1.03, 0.8, None)))
     return Part(
-        "own_code",
-        f"CPU time of `execute` over {calls} calls in a process where boto3 hands out a stub for a client, which "
-        "answers at once: all of lambda_adapter's own work, nothing of botocore's. boto3: as in cpu, JSON both ways"
-        " included.",
+        "async",
+        "Calls per second to a function that answers after 100 ms, from one event loop in which so many tasks make "
+        f"one call after another ({', '.join(f'{each} at {level}' for level, each in waves.items())} in flight), after "
+        "a wave that does not count; nothing is pinned, and client and endpoint share all cores. boto3: a default "
+        "client in asyncio's default executor, whose pace is constant (at most 120 calls); or in a pool of as many "
+        "threads as calls are in flight. lambda_adapter has as much `max_concurrency`, and every peer but the default "
+        "executor as many connections.",
         rounds,
-        [Measurement(OURS, "own_code", {"calls": calls}), Measurement(BOTO3, "cpu", {"calls": calls})],
         [
-            Comparison(
-                "our own code per call", Figure(OURS, "cpu_us", "µs"), Figure(BOTO3, "cpu_us", "µs"), at_most=0.08
-            )
+            _throughput(peer, scheme, in_flight, waves[in_flight])
+            for scheme in SCHEMES
+            for in_flight in waves
+            for peer in ASYNC_PEERS
+        ],
+        [
+            _faster(f"`execute_async`, {about(scheme, in_flight)}", about(scheme, in_flight), peer, at_least)
+            for peer, least in targets
+            for scheme in SCHEMES
+            for in_flight, at_least in zip(sorted(waves)[-3:], least)
         ],
     )
 
 
-def _async(rounds: int, levels: Tuple[int, ...], waves: int) -> Part:
-    def measurement(peer: str, in_flight: int) -> Measurement:
-        # Six threads at 10 calls a second each need no more to show their pace, and 9 s for 512 calls.
-        slow = peer == DEFAULT_EXECUTOR
-        calls = max(in_flight, min(in_flight * waves, 60)) if slow else in_flight * waves
-        warm_up = min(in_flight, 12) if slow else in_flight
-        return Measurement(
-            peer, "throughput", {"in_flight": in_flight, "calls": calls, "warm_up": warm_up}, f"{in_flight} in flight"
-        )
-
-    def row(in_flight: int, peer: str, at_least: float) -> Comparison:
-        where = {"in_flight": in_flight}
-        ours, theirs = (Figure(each, "calls_per_s", "calls/s", where) for each in (OURS, peer))
-        return Comparison(f"`execute_async`, 100 ms function, {in_flight} in flight", ours, theirs, at_least=at_least)
-
-    some, many, most = levels[-3:]
+def _pinned(rounds: int, in_flight: int, waves: int) -> Part:
+    measurements = [_throughput(peer, "http", in_flight, waves, pinned=True) for peer in ASYNC_PEERS]
+    named = measurements[0].about
     return Part(
-        "async",
-        "Calls per second to a function that answers after 100 ms, from one event loop in which so many tasks make "
-        f"one call after another, {waves} each on average, after a wave that does not count (the default executor, "
-        "whose pace is constant: fewer). boto3: a default client in asyncio's default executor; or a pool of as "
-        "many threads, and `max_pool_connections`, as are in flight. aioboto3: one client with as many "
-        "`max_pool_connections`. lambda_adapter: as much `max_concurrency`.",
+        "pinned",
+        f"As in async, {waves} calls a task; each client is pinned to one core, as by `taskset -c 0 python bot.py`, "
+        "and the endpoint to none.",
         rounds,
-        [measurement(peer, in_flight) for in_flight in levels for peer in ASYNC_PEERS],
+        measurements,
         [
-            row(many, DEFAULT_EXECUTOR, at_least=15),
-            row(some, AIOBOTO3, at_least=1),
-            row(many, AIOBOTO3, at_least=1),
-            row(most, AIOBOTO3, at_least=1),
+            _faster(f"`execute_async`, {named}", named, peer, at_least)
+            for peer, at_least in ((AIOBOTO3, 1.15), (OWN_POOL, None))
+        ],
+    )
+
+
+def _instructions(few: int, many: int) -> Part:
+    def row(what: str, named: str, peer: str, at_most: Optional[float]) -> Comparison:
+        ours, theirs = (Figure(each, "minstructions", "million", named) for each in (OURS, peer))
+        return Comparison(f"instructions {what}", ours, theirs, at_most=at_most)
+
+    return Part(
+        UNDER_CALLGRIND,
+        "User-space instructions that `valgrind --tool=callgrind` counts. Per call: those of a process that makes "
+        f"{many} blocking calls, one after another, to a function that answers at once, less those of one that makes "
+        f"{few}, by the difference. boto3: a default client, `json.dumps`, `invoke`, `json.loads`; its payload is the "
+        "one that lambda_adapter really sends for the same chat command. Our client: the same on the very client that "
+        "lambda_adapter makes. First response: a whole script, interpreter included, that imports, makes an adapter or "
+        "a default boto3 client, and calls once. Import: a process that does nothing but `import lambda_adapter; "
+        "lambda_adapter.LambdaAdapter`, or `import boto3`. One round: the figures repeat to 1 %.",
+        1,
+        [
+            Measurement(peer, "instructions_per_call", {"few": few, "many": many}, "per call")
+            for peer in (OURS, BOTO3, OUR_CLIENT)
+        ]
+        + [
+            Measurement(peer, "instructions_of_script", {"script": script}, script)
+            for script in ("first response", "import")
+            for peer in (OURS, BOTO3)
+        ],
+        [
+            row("of `execute`", "per call", BOTO3, at_most=0.95),
+            row("of `execute`", "per call", OUR_CLIENT, at_most=1.05),
+            row("from start to first response", "first response", BOTO3, at_most=1.15),
+            row("of the import", "import", BOTO3, at_most=None),
+        ],
+    )
+
+
+def _cpu(rounds: int, calls: int, turns: int) -> Part:
+    def row(key: str, beside: str) -> Comparison:
+        ours, theirs = (Figure(OURS, each, "µs", "in turns") for each in ("ours_us", key))
+        return Comparison("CPU time of `execute`", ours, theirs, beside=beside)
+
+    script = "first response"
+    first, of_boto3 = (Figure(peer, "cpu_ms", "ms", script) for peer in (OURS, BOTO3))
+    return Part(
+        "cpu",
+        "CPU time of the same blocking calls and the same scripts as in instructions. The calls: "
+        f"{turns} times {calls} of each peer, in turns in one process. CPU time depends on what else the machine does; "
+        "where it and the instructions disagree, the instructions are right about the code.",
+        rounds,
+        [
+            Measurement(OURS, "cpu_in_turns", {"calls": calls, "turns": turns}, "in turns"),
+            *(Measurement(peer, "cpu_of_script", {"script": script}, script) for peer in (OURS, BOTO3)),
+        ],
+        [
+            row("boto3_us", BOTO3),
+            row("our_client_us", OUR_CLIENT),
+            Comparison("CPU time from start to first response", first, of_boto3),
         ],
     )
 
@@ -172,140 +231,61 @@ def _adapter(rounds: int, number: int) -> Part:
     )
 
 
-def _connections(adapters: int) -> Part:
-    return Part(
-        "connections",
-        f"{adapters} adapters with equal settings, all alive, make one call each, one after another; the endpoint "
-        "counts the connections that these come over.",
-        1,
-        [Measurement(OURS, "connections", {"adapters": adapters})],
-        [
-            Comparison(
-                f"connections of {adapters:,} adapters with equal settings",
-                Figure(OURS, "connections", ""),
-                at_most=1,
-            )
-        ],
-    )
-
-
-def _import(rounds: int) -> Part:
-    def timed(package: str, names: str = "") -> Script:
-        lines = (
-            "import time",
-            "started = time.perf_counter()",
-            f"import {package}",
-            "package_s = time.perf_counter() - started",
-            names,
-            "names_s = time.perf_counter() - started",
-            "import json",
-            "print(json.dumps({'package_ms': package_s * 1000, 'names_ms': names_s * 1000}))",
-        )
-        return lambda _url, _payload: "\n".join(lines)
-
-    names = "from lambda_adapter import LambdaAdapter, ExecuteRequest"
-    return Part(
-        "import",
-        "In a fresh interpreter, the time that `import lambda_adapter`, which brings no module of its own along, and "
-        "after it `from lambda_adapter import LambdaAdapter, ExecuteRequest` take, against `import boto3`. Bytecode is "
-        "cached.",
-        rounds,
-        [
-            Measurement(OURS, "import", script=timed("lambda_adapter", names)),
-            Measurement(BOTO3, "import", script=timed("boto3")),
-        ],
-        [
-            Comparison(
-                "`import lambda_adapter`",
-                Figure(OURS, "package_ms", "ms"),
-                Figure(BOTO3, "package_ms", "ms"),
-                at_most=0.4,
-            ),
-            Comparison(
-                "the same and its LambdaAdapter", Figure(OURS, "names_ms", "ms"), Figure(BOTO3, "package_ms", "ms")
-            ),
-        ],
-    )
-
-
-def _startup(rounds: int) -> Part:
-    def ours(url: str, _payload: Json) -> str:
-        return f"""
-from lambda_adapter import ExecuteRequest, LambdaAdapter
-adapter = LambdaAdapter("delay-0", "{REGION}", "benchmark", endpoint_url="{url}")
-response = adapter.execute(ExecuteRequest(**{COMMAND!r}))
-import json
-print(json.dumps({{"success": response.success}}))
-"""
-
-    def plain(url: str, payload: Json) -> str:
-        return f"""
-import json
-import boto3
-client = boto3.client("lambda", region_name="{REGION}", endpoint_url="{url}")
-response = client.invoke(FunctionName="delay-0", Payload=json.dumps({payload!r}))
-print(json.dumps({{"success": json.loads(response["Payload"].read())["success"]}}))
-"""
-
-    return Part(
-        "startup",
-        "From the start of a Python process to its end: a script that imports, makes an adapter or a default boto3 "
-        "client, and prints the first response of a function that answers at once. Seen from outside, interpreter "
-        "included.",
-        rounds,
-        [Measurement(OURS, "startup", script=ours), Measurement(BOTO3, "startup", script=plain)],
-        [
-            Comparison(
-                "script from start to first response",
-                Figure(OURS, "process_ms", "ms"),
-                Figure(BOTO3, "process_ms", "ms"),
-                at_most=1.1,
-            )
-        ],
-    )
-
-
-def _neighbour(rounds: int, throttled_calls: int, unloaded_s: float) -> Part:
+def _neighbour(rounds: int, throttled_calls: int, alone_s: float) -> Part:
     return Part(
         "neighbour",
         "Two modules on one event loop. Four callers make one `execute_async` after another to a healthy 100 ms "
-        f"function: for {unloaded_s:g} s alone, then from the moment at which another module begins "
+        f"function: for {alone_s:g} s alone, then from the moment at which another module begins "
         f"{throttled_calls} calls at once until the last of those has ended. All of these are answered 429 at every "
         "attempt, with retries at their defaults.",
         rounds,
-        [Measurement(OURS, "neighbour", {"throttled_calls": throttled_calls, "unloaded_s": unloaded_s})],
+        [Measurement(OURS, "neighbour", {"throttled_calls": throttled_calls, "alone_s": alone_s})],
         [
             Comparison(
-                f"{what} of a healthy module, its neighbour throttled",
-                Figure(OURS, f"loaded_{key}_ms", "ms"),
-                Figure(OURS, f"unloaded_{key}_ms", "ms"),
-                at_most=at_most,
+                "p95 of a healthy module, its neighbour throttled",
+                Figure(OURS, "beside_p95_ms", "ms"),
+                Figure(OURS, "alone_p95_ms", "ms"),
+                at_most=1.2,
+                beside="alone",
             )
-            for what, key, at_most in (("p95", "p95", 1.2), ("slowest call", "max", None))
         ],
     )
 
 
 def _big(rounds: int, calls: int) -> Part:
-    def row(shape: str, called: str, what: str, key: str, unit: str) -> Comparison:
-        ours, plain = (Figure(peer, key, unit, {"shape": shape}) for peer in (OURS, BOTO3))
-        return Comparison(f"5 MB each way, {called}: {what}", ours, plain, at_most=1.05)
+    def row(what: str, key: str, unit: str, at_most: float) -> Comparison:
+        ours, plain = (Figure(peer, key, unit) for peer in (OURS, BOTO3))
+        return Comparison(f"5 MB in 50,000 records each way: {what}", ours, plain, at_most=at_most)
 
-    shapes = (("text", "one text"), ("records", "50,000 records"))
     return Part(
         "big",
         f"A blocking call with 5 MB of event data and a 5 MB answer of the same shape. Time: the mean of {calls} "
         "calls. Peak memory: how far the first such call raises the most memory that the process ever held (VmHWM),"
-        " over imports, a small call and the data itself. boto3: as in cpu.",
+        " over imports, a small call and the data itself. boto3: as in instructions.",
         rounds,
+        [Measurement(peer, "big", {"size_bytes": 5_000_000, "calls": calls}) for peer in (OURS, BOTO3)],
+        [row("time", "call_ms", "ms", 1.15), row("peak memory", "peak_mb", "MB", 1.05)],
+    )
+
+
+def _scale(rounds: int, in_flight: int, waves: int, places: int, queued: int) -> Part:
+    one, two = (_throughput(OURS, "https", in_flight, waves, processes=processes) for processes in (1, 2))
+    of_one, of_two = (Figure(OURS, "calls_per_s", "calls/s", each.about) for each in (one, two))
+    figures = (
+        ("memory of a process with an adapter", "process_mb", "MB"),
+        (f"memory of a thread with its TLS connection, of {places}", "place_kb", "kB"),
+        (f"memory of a queued call, of {queued:,}", "queued_kb", "kB"),
+    )
+    return Part(
+        "scale",
+        f"`execute_async` over TLS as in async, {waves} calls a task, in one process and in two side by side, each "
+        f"with {in_flight} in flight; the endpoint takes its share of the cores. Memory: what Linux counts as resident,"
+        f" of a process that has made one call; how far {places} calls in flight at once raise it; and {queued:,} more "
+        "calls that wait, each an asyncio task.",
+        rounds,
+        [one, two, Measurement(OURS, "memory", {"places": places, "queued": queued}, "memory", "https")],
         [
-            Measurement(peer, "big", {"shape": shape, "size_bytes": 5_000_000, "calls": calls}, called)
-            for shape, called in shapes
-            for peer in (OURS, BOTO3)
-        ],
-        [
-            row(shape, called, what, key, unit)
-            for shape, called in shapes
-            for what, key, unit in (("time", "call_ms", "ms"), ("peak memory", "peak_mb", "MB"))
+            Comparison("two processes side by side", of_two, of_one, beside="one process"),
+            *(Comparison(what, Figure(OURS, key, unit, "memory")) for what, key, unit in figures),
         ],
     )

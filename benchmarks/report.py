@@ -1,12 +1,10 @@
-"""RESULTS.md and chart.svg, from the samples in results.json."""
+"""RESULTS.md, from the samples in results.json."""
 
-import pathlib
 import statistics
 from typing import Any, Dict, Iterable, List, Optional, Sequence
 
-from .parts import ASYNC_PEERS, Comparison, Figure, Json, Part
-
-_COLORS = dict(zip(ASYNC_PEERS, ("#0b6e4f", "#d1495b", "#3066be", "#8d99ae")))
+from .parts import SCHEMES, Comparison, Figure, Part, about
+from .peers import ASYNC_PEERS, OURS, Json
 
 
 def ratios(comparison: Comparison, samples: List[Json]) -> List[float]:
@@ -28,11 +26,12 @@ def table_row(comparison: Comparison, samples: List[Json], smoke: bool) -> List[
     """What, ours, peer, ratio, target, met?"""
     found = ratios(comparison, samples)
     met = is_met(comparison, statistics.median(found)) if found and not smoke else None
+    peer = comparison.peer
     return [
         comparison.what,
         _figure(comparison.ours, samples),
-        f"{_figure(comparison.peer, samples)} ({_name(comparison)})" if comparison.peer else "-",
-        _spread(found, "{:.1f}" if max(found, default=0) >= 10 else "{:.3f}") if comparison.peer else "-",
+        f"{_figure(peer, samples)} ({comparison.beside or peer.peer})" if peer else "-",
+        _spread(found, "{:.3f}") if peer else "-",
         _target(comparison),
         "-" if met is None else "yes" if met else "**no**",
     ]
@@ -44,92 +43,111 @@ def markdown(results: Json, parts: Sequence[Part]) -> str:
     measured = [part for part in parts if part.name in samples]
     sections = ["# Benchmark results", _introduction(results)]
     if "async" in samples:
-        sections.append("![Throughput over calls in flight](chart.svg)")
+        sections.append("![Calls per second over calls in flight](chart.svg)")
     header = ["what", "ours", "peer", "ratio", "target", "met?"]
     rows = [table_row(each, samples[part.name], results["smoke"]) for part in measured for each in part.comparisons]
     sections += ["## Targets", _table(header, rows)]
     if "async" in samples:
-        sections += ["## Throughput", _throughput(samples["async"])]
+        sections += ["## Throughput", *_throughput(samples["async"])]
+    if "pinned" in samples:
+        sections += ["## Pinned to one core", _pinned(samples["pinned"])]
     sections += ["## How each figure was made", "\n".join(f"- **{part.name}**: {part.how}" for part in measured)]
     return "\n\n".join(sections) + "\n"
 
 
-def draw_chart(samples: List[Json], path: pathlib.Path) -> None:
-    """Throughput over calls in flight: a line of medians for each peer, in a band from the least to the most."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    # With a fixed salt equal results give equal files.
-    matplotlib.rcParams.update({"svg.hashsalt": "lambda_adapter", "font.size": 11})
-    from matplotlib import pyplot
-
-    levels = _levels(samples)
-    figure, axes = pyplot.subplots(figsize=(8, 4.8), facecolor="white", layout="constrained")
-    for peer in _peers(samples):
-        rounds = [Figure(peer, "calls_per_s", "", {"in_flight": level}).of(samples) for level in levels]
-        axes.plot(levels, list(map(statistics.median, rounds)), marker="o", color=_COLORS[peer], label=peer)
-        axes.fill_between(levels, list(map(min, rounds)), list(map(max, rounds)), color=_COLORS[peer], alpha=0.15)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(levels, [str(level) for level in levels])
-    axes.minorticks_off()
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("calls in flight")
-    axes.set_ylabel("calls per second")
-    axes.set_title("A 100 ms function, called from one event loop", loc="left")
-    axes.grid(axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
-
-
 def _introduction(results: Json) -> str:
-    machine = results["machine"]
-    packages = ", ".join(
-        f"{name} {version}" for name, version in {**machine["packages"], **results["versions"]}.items()
-    )
-    pinned = "Each client runs on the first core, the endpoint on the second."
-    if not machine["pinned"]:
-        pinned = "Clients and endpoint share the one core, not pinned, so these figures say little."
+    machine, versions = results["machine"], results["versions"]
+    environments = "; ".join(f"{peer}: {_packages(found)}" for peer, found in versions.items())
+    missing = ", ".join(peer for peer in ASYNC_PEERS if _is_missing(peer, results))
     paragraphs = [
         "Made by `python -m benchmarks`. Every measurement has a fresh process, and peers take turns, round after "
         "round. A figure is the median of its rounds, with the least and the most in brackets; a ratio is ours over "
         "the peer's within one round.",
-        f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}, {machine['python']}; {packages}. "
-        f"{pinned}",
+        f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}. lambda_adapter and boto3: "
+        f"{machine['python']}, {_packages(machine['packages'])}. Peers with an environment of their own: "
+        f"{environments or 'none'}.{f' Left out: {missing}.' if missing else ''}",
     ]
     if results["smoke"]:
         paragraphs.insert(0, "**A smoke run: its counts are too small for its figures to mean anything.**")
     return "\n\n".join(paragraphs)
 
 
-def _throughput(samples: List[Json]) -> str:
-    """Every peer at every level, and how busy client and endpoint were."""
-    levels = _levels(samples)
-    rows = []
-    for peer in _peers(samples):
-        found = [Figure(peer, "calls_per_s", "", {"in_flight": level}).of(samples) for level in levels]
-        rows.append([peer, *(_spread(each, "{:,.0f}") for each in found)])
-    busy = [f"{peer} {_median(samples, peer, 'client_busy', levels[-1]):.0%}" for peer in _peers(samples)]
+def _packages(versions: Json) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _is_missing(peer: str, results: Json) -> bool:
+    samples = results["samples"].get("async", [])
+    return bool(samples) and peer not in peers_of(samples)
+
+
+def _throughput(samples: List[Json]) -> List[str]:
+    """Every peer at every level, and ours over it, by scheme; then what a call costs the client."""
+    sections = []
+    for scheme, title in SCHEMES.items():
+        levels = levels_of(samples)
+        header = [f"{title}, in flight:", *map(str, levels)]
+        figures = [[peer, *(_calls(peer, scheme, level, samples) for level in levels)] for peer in peers_of(samples)]
+        against = [
+            [f"ours / {peer}", *(_ratio(peer, scheme, level, samples) for level in levels)]
+            for peer in peers_of(samples)
+            if peer != OURS
+        ]
+        sections.append(_table(header, figures + against))
     endpoint = max(sample["endpoint_busy"] for sample in samples)
-    return (
-        _table(["calls per second, in flight:", *map(str, levels)], rows)
-        + f"\n\nCPU of the client's process at {levels[-1]} in flight, as a share of one core: {', '.join(busy)}. "
-        f"The endpoint's never exceeded {endpoint:.0%}."
-    )
+    sections.append(f"The endpoint was never busy for more than {endpoint:.0%} of the time.")
+    return [*sections, _costs(samples)]
 
 
-def _median(samples: List[Json], peer: str, key: str, in_flight: int) -> float:
-    return statistics.median(Figure(peer, key, "", {"in_flight": in_flight}).of(samples))
+def _costs(samples: List[Json]) -> str:
+    """What a call costs the client's process."""
+    levels = levels_of(samples)
+    header = ["of the client's process, for each call", *(f"TLS, {level}" for level in levels[-3:])]
+    rows = [
+        [f"{peer}: {what}", *(_median(peer, key, about("https", level), samples) for level in levels[-3:])]
+        for key, what in (("cpu_ms", "CPU time, ms"), ("switches", "voluntary context switches"))
+        for peer in peers_of(samples)
+    ]
+    return _table(header, rows)
 
 
-def _levels(samples: List[Json]) -> List[int]:
+def _pinned(samples: List[Json]) -> str:
+    named = samples[0]["about"]
+    rows = [[peer, _spread(_calls_figure(peer, named).of(samples), "{:,.0f}")] for peer in peers_of(samples)]
+    return _table([f"calls per second, {named}", ""], rows)
+
+
+def levels_of(samples: List[Json]) -> List[int]:
+    """The numbers of calls in flight."""
     return sorted({sample["in_flight"] for sample in samples})
 
 
-def _peers(samples: List[Json]) -> List[str]:
+def peers_of(samples: List[Json]) -> List[str]:
+    """The peers that were measured."""
     found = {sample["peer"] for sample in samples}
     return [peer for peer in ASYNC_PEERS if peer in found]
+
+
+def calls_per_s(peer: str, scheme: str, in_flight: int, samples: List[Json]) -> List[float]:
+    """One peer's calls per second, in the order of the rounds."""
+    return _calls_figure(peer, about(scheme, in_flight)).of(samples)
+
+
+def _calls_figure(peer: str, named: str) -> Figure:
+    return Figure(peer, "calls_per_s", "", named)
+
+
+def _calls(peer: str, scheme: str, in_flight: int, samples: List[Json]) -> str:
+    return _spread(calls_per_s(peer, scheme, in_flight, samples), "{:,.0f}")
+
+
+def _ratio(peer: str, scheme: str, in_flight: int, samples: List[Json]) -> str:
+    ours, theirs = (_calls_figure(each, about(scheme, in_flight)) for each in (OURS, peer))
+    return _spread(ratios(Comparison("", ours, theirs), samples), "{:.2f}")
+
+
+def _median(peer: str, key: str, named: str, samples: List[Json]) -> str:
+    return f"{statistics.median(Figure(peer, key, '', named).of(samples)):.2f}"
 
 
 def _figure(figure: Figure, samples: List[Json]) -> str:
@@ -137,16 +155,10 @@ def _figure(figure: Figure, samples: List[Json]) -> str:
     return f"{_spread(values, _format(values))} {figure.unit}".strip() if values else "not measured"
 
 
-def _name(comparison: Comparison) -> str:
-    """What the peer's column says beside the figure."""
-    assert comparison.peer is not None
-    return "alone" if comparison.peer.peer == comparison.ours.peer else comparison.peer.peer
-
-
 def _format(values: Iterable[float]) -> str:
     """Three digits, or all of them before the point."""
     largest = max(values)
-    return "{:,.0f}" if largest >= 100 or largest == int(largest) else "{:.1f}" if largest >= 10 else "{:.2f}"
+    return "{:,.0f}" if largest >= 100 else "{:.1f}" if largest >= 10 else "{:.2f}"
 
 
 def _spread(values: List[float], form: str) -> str:

@@ -25,6 +25,7 @@ from ._wire.arguments import CHECK, InvokeArguments
 from ._wire.payload import EncodedRequest, UnfitRequestError, encode_request
 from .circuit import Circuit, CircuitBreaker, effect_of
 from .codes import CODES, CircuitEffect, InvocationType
+from .errors import CredentialsError
 from .health import Health, HealthTracker
 from .invocations import Attempt
 from .messages import ExecuteResponse, Request
@@ -74,6 +75,7 @@ class LambdaAdapter:
         max_concurrency: Invocations in flight at once through ``execute_async`` and ``execute_many``, 1 to 1,024.
         max_pending: Further calls that may wait for a place, from 0; one more is refused as ``overloaded``. None: any
             number.
+        allow_http: Admit plain http to a host that is not loopback, for a container's emulator; never for AWS.
         enforce_scopes: Refuse requests that lack one of ``required_scopes``.
         isolate_communities: Send ``community_id`` as TenantId, so that AWS keeps communities' environments apart; the
             function must have been created with tenant isolation.
@@ -85,7 +87,9 @@ class LambdaAdapter:
             once and changes nothing.
 
     Raises:
-        ValueError: A parameter is not as said above; the message names it.
+        ValueError: A parameter, or a variable that stands for one, is not as said above; the message names it.
+        CredentialsError: Where AWS credentials come from is set up so that there can never be any. One without
+            credentials, or whose source is down, is no error: they are looked for again in each call.
     """
 
     function_identifier: str
@@ -107,7 +111,7 @@ class LambdaAdapter:
     aws_session_token: Optional[str] = attrs.field(
         default=None, validator=validation.credential, repr=False, kw_only=True
     )
-    endpoint_url: Optional[str] = attrs.field(default=None, validator=validation.endpoint_url, repr=False, kw_only=True)
+    endpoint_url: Optional[str] = attrs.field(default=None, repr=False, kw_only=True)
     client: Optional[LambdaClient] = attrs.field(default=None, repr=False, kw_only=True)
     qualifier: Optional[str] = attrs.field(default=None, validator=validation.qualifier, kw_only=True)
     idempotent: bool = attrs.field(default=True, validator=validation.flag, kw_only=True)
@@ -121,6 +125,7 @@ class LambdaAdapter:
     max_pending: Optional[int] = attrs.field(
         default=None, validator=optional(validation.integer(least=0)), kw_only=True
     )
+    allow_http: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
     enforce_scopes: bool = attrs.field(default=True, validator=validation.flag, kw_only=True)
     isolate_communities: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
     send_client_context: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
@@ -146,12 +151,14 @@ class LambdaAdapter:
     def __attrs_post_init__(self) -> None:
         validation.complete_credentials(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
         validation.own_client(self.client, self.region, self.aws_access_key_id, self.endpoint_url)
+        if self.endpoint_url is not None:
+            validation.check_endpoint("endpoint_url", self.endpoint_url, self.allow_http)
         function = validation.function(self.function_identifier, self.function_prefix, self.region)
         validation.one_qualifier(function, self.qualifier)
         validation.synchronous(
             self.invocation_type, log_tail=self.log_tail, send_client_context=self.send_client_context
         )
-        lease = self._lease_client()
+        lease = self._lease_client(function.text)
         if self.isolate_communities:
             validation.knows_tenants(lease.get().client)
         arguments = InvokeArguments(
@@ -183,7 +190,7 @@ class LambdaAdapter:
             self.max_retries,
         )
 
-    def _lease_client(self) -> Union[ClientLease, GivenClient]:
+    def _lease_client(self, function_name: str) -> Union[ClientLease, GivenClient]:
         if self.client is not None:
             return GivenClient(self.client)
         lease = ClientLease(
@@ -195,13 +202,25 @@ class LambdaAdapter:
                 access_key_id=self.aws_access_key_id,
                 secret_access_key=self.aws_secret_access_key,
                 session_token=self.aws_session_token,
+                allow_http=self.allow_http,
             )
         )
         # Now, not in the first call: what is wrong with the set-up is said here, and no request waits for boto3.
-        lease.get()
+        why = lease.why_unusable()
+        if why is not None:
+            raise CredentialsError(to_response(refused(Failure("configuration_error", why)), function_name))
         return lease
 
-    def _make_invoker(self, arguments: InvokeArguments, on_attempt: Optional[Callable[[Attempt], object]]) -> Invoker:
+    def _renew_other(self, stale: object) -> bool:
+        """Renew, and say whether that gave another client: a check with the same keys would only say the same later."""
+        return self._lease.renew(stale) and self._lease.get() is not stale
+
+    def _make_invoker(
+        self,
+        arguments: InvokeArguments,
+        on_attempt: Optional[Callable[[Attempt], object]],
+        renew: Optional[Callable[[object], bool]] = None,
+    ) -> Invoker:
         return Invoker(
             arguments,
             self._lease.get,
@@ -209,6 +228,7 @@ class LambdaAdapter:
             self.max_retries,
             self.idempotent,
             AttemptReporter(on_attempt, self.module_name, arguments.function_name),
+            renew=renew or self._lease.renew,
         )
 
     @property
@@ -326,7 +346,7 @@ class LambdaAdapter:
         forks.check()
         if self._workers.closed:
             return self._refuse(Failure("closed", "the adapter is closed"))
-        invoker = self._make_invoker(self._arguments.of_check(), None)
+        invoker = self._make_invoker(self._arguments.of_check(), None, self._renew_other)
         result = drive(invoker.attempts(CHECK, self._deadline()), self._workers.wait)
         return to_response(result, self.function_name)
 
@@ -427,6 +447,7 @@ class LambdaAdapter:
 
         Attempts in flight finish in their threads. Closing twice is harmless.
         """
+        forks.check()
         self._workers.close()
         self._lease.release()
 

@@ -25,6 +25,7 @@ ErrorCode = Literal[
     "access_denied",
     "invalid_parameter",
     "configuration_error",
+    "already_started",
     "function_error",
     "function_failed",
     "invalid_response",
@@ -162,6 +163,13 @@ CODES: Dict[ErrorCode, Code] = {
         "the function, its resources or the endpoint are not set up to be invoked",
         _BROKEN,
         "Mend what it names: the credentials, or the function's state, network or keys.",
+    ),
+    "already_started": Code(
+        "an execution of this name exists with another payload",
+        "That is already being done.",
+        "Ask for the outcome of the first call; a new one needs a session_id of its own.",
+        executed=("yes",),
+        counts=False,
     ),
     "function_error": Code(
         "the function failed",

@@ -128,9 +128,22 @@ class InvalidParameterError(LambdaAdapterError):
 
 
 class ConfigurationError(LambdaAdapterError):
-    """The function, its resources, the endpoint or the credentials are not set up."""
+    """The function, its resources, the endpoint or the credentials are not set up.
+
+    ``LambdaAdapter`` itself raises it too, where AWS's own settings keep it from making a client.
+    """
 
     error_code = "configuration_error"
+
+
+class CredentialsError(ConfigurationError):
+    """Where AWS credentials come from is set up so that there can never be any; LambdaAdapter raises it."""
+
+
+class AlreadyStartedError(LambdaAdapterError):
+    """A durable execution of this name exists, with another payload."""
+
+    error_code = "already_started"
 
 
 class FunctionError(LambdaAdapterError):

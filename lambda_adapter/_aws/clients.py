@@ -4,13 +4,13 @@ A client costs 46 to 78 ms and megabytes the first time, its own connections alw
 where two processes would read each other's answers from one socket.
 """
 
-import hashlib
+import functools
 import json
 import os
-import secrets
 import socket
 import sys
 import threading
+import time
 import weakref
 from typing import Any, Dict, List, Optional, Protocol, Tuple
 
@@ -18,32 +18,10 @@ import attrs
 
 from .._process import forks
 from .._rules.limits import MAX_CONCURRENCY
-from . import moto_seam
+from .._rules.validation import check_endpoint, is_loopback_url
+from . import moto_seam, sending
+from .credentials import LiveCredentials, Source, is_wrong_setting, live_credentials, why_unusable
 from .turnstile import Turnstile
-
-#: What decides which credentials, endpoint and certificates a client made now would use.
-_ENVIRONMENT = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_SECURITY_TOKEN",
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_ENDPOINT_URL_LAMBDA",
-    "AWS_ENDPOINT_URL",
-    "AWS_USE_FIPS_ENDPOINT",
-    "AWS_USE_DUALSTACK_ENDPOINT",
-    "AWS_CA_BUNDLE",
-    "REQUESTS_CA_BUNDLE",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "HTTP_PROXY",
-    "http_proxy",
-    "NO_PROXY",
-    "no_proxy",
-)
 
 #: NATs and load balancers drop idle connections after about 350 s; Linux alone first probes after 7,200 s.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 3}
@@ -53,6 +31,10 @@ class LambdaClient(Protocol):
     """What the adapter needs of a boto3 Lambda client."""
 
     def invoke(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+#: A role, a program or a metadata service is not asked again sooner for other keys than those that it gave last.
+_RENEWAL_S = 10.0
 
 
 @attrs.frozen
@@ -66,54 +48,102 @@ class ClientSettings:
     access_key_id: Optional[str] = attrs.field(default=None, repr=False)
     secret_access_key: Optional[str] = attrs.field(default=None, repr=False)
     session_token: Optional[str] = attrs.field(default=None, repr=False)
+    allow_http: bool = False
 
 
 class _SharedClient:
     """A client, closed when the last adapter, or the last call in flight, lets go of it."""
 
-    def __init__(self, client: Any, turnstile: Turnstile) -> None:
+    def __init__(self, client: Any, maker: "_Maker", credentials: Optional[LiveCredentials]) -> None:
         self.client = client
-        self._turnstile = turnstile
-        turnstile.attach(client)
+        #: Kept, so that adapters to come share its session.
+        self.maker = maker
+        #: None where the keys are parameters.
+        self.credentials = credentials
+        self._turnstile = maker.turnstile
+        self._turnstile.attach(client)
         weakref.finalize(self, client.close).atexit = False
 
     def invoke(self, **arguments: Any) -> Any:
         """``client.invoke``, one thread at a time where it computes."""
+        if self.credentials is not None:
+            # Before the turnstile: a source that takes its time must not hold up the calls of others.
+            try:
+                self.credentials.get_frozen_credentials()
+            except Exception:
+                sending.begin()
+                raise
         with self._turnstile:
             return self.client.invoke(**arguments)
 
 
-class _Registry:
-    """This process's clients, by keys that hold no readable secret, and the session that they were made from."""
+class _Maker:
+    """Makes clients from one source: holds its session, its credentials, and a lock that makes wait nobody else."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Source, turnstile: Turnstile, renewal: bool) -> None:
+        self.source = source
+        self.turnstile = turnstile
+        self._renewed_s = time.monotonic() if renewal else None
         # Reentrant: the garbage collector may run a finalizer, and with it our code, at any point within the lock.
         self._lock = threading.RLock()
-        self._clients: weakref.WeakValueDictionary[Tuple[str, ...], _SharedClient] = weakref.WeakValueDictionary()
+        self._clients: weakref.WeakValueDictionary[ClientSettings, _SharedClient] = weakref.WeakValueDictionary()
         # A session costs 50 to 100 ms, so it stays for adapters to come when the last one has gone.
-        self._session: Tuple[str, Any] = ("", None)
-        self._turnstile = Turnstile()
-        forks.register(self)
+        self._session: Any = None
+        self._credentials: Optional[LiveCredentials] = None
 
-    def client(self, key: Tuple[str, ...], settings: ClientSettings) -> _SharedClient:
+    def client(self, settings: ClientSettings) -> _SharedClient:
+        # Sessions are not safe to make clients from in several threads: one at a time. Nothing in here waits for a
+        # source of credentials.
         with self._lock:
-            shared = self._clients.get(key)
+            shared = self._clients.get(settings)
             if shared is None:
-                # Sessions are not safe to make clients from in several threads: one at a time, under this lock.
-                client = _make_client(self._session_in(key[1]), settings)
-                shared = self._clients[key] = _SharedClient(client, self._turnstile)
+                session, credentials = self._session_for(settings.region)
+                own = None if settings.access_key_id is not None else credentials
+                shared = self._clients[settings] = _SharedClient(_make_client(session, settings), self, own)
             return shared
 
-    def _session_in(self, environment: str) -> Any:
-        """A session that has read this environment."""
-        if self._session[0] != environment:
-            import boto3  # here, so that importing this package does not take boto3's time
+    def may_be_renewed(self) -> bool:
+        """Not twice in a row at once: keys that AWS refuses for good must not cost a session with each call."""
+        return self._renewed_s is None or time.monotonic() - self._renewed_s > _RENEWAL_S
 
-            self._session = (environment, boto3.session.Session())
-        return self._session[1]
+    def _session_for(self, region: str) -> Tuple[Any, LiveCredentials]:
+        """The session, whose clients look for credentials when they need them; ``region`` counts the first time."""
+        if self._session is None or self._credentials is None:
+            import boto3  # here, so that importing this package does not take boto3's time
+            import botocore.session
+
+            session = botocore.session.get_session()
+            credentials = live_credentials(region)
+            session.register_component("credential_provider", credentials)
+            self._session, self._credentials = boto3.session.Session(botocore_session=session), credentials
+        return self._session, self._credentials
 
     def held(self) -> List[Any]:
         return [*self._clients.values(), self._session]
+
+
+class _Registry:
+    """This process's makers of clients, by their sources."""
+
+    def __init__(self) -> None:
+        # Reentrant, as above. It is held for moments, never while a client is made.
+        self._lock = threading.RLock()
+        self._makers: weakref.WeakValueDictionary[Source, _Maker] = weakref.WeakValueDictionary()
+        self._latest: Optional[_Maker] = None
+        self._turnstile = Turnstile()
+        forks.register(self)
+
+    def maker(self, source: Source, stale: Optional[_Maker] = None) -> _Maker:
+        """The source's maker; another one than ``stale``, whose credentials AWS refuses, for all that ask from now."""
+        with self._lock:
+            maker = self._makers.get(source)
+            if maker is None or maker is stale:
+                maker = self._makers[source] = _Maker(source, self._turnstile, renewal=maker is not None)
+            self._latest = maker
+            return maker
+
+    def held(self) -> List[Any]:
+        return [held for maker in self._makers.values() for held in (maker, *maker.held())]
 
     def reset_after_fork(self) -> None:
         """In the child: leave the parent's clients alone and begin with none."""
@@ -122,7 +152,6 @@ class _Registry:
         _registry = _Registry()
 
 
-_digest_key = secrets.token_bytes(16)
 # What was inherited over a fork is neither used nor freed: closing it takes locks that a thread which does not exist
 # here may hold.
 _inherited: List[Any] = []
@@ -136,25 +165,75 @@ class ClientLease:
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        self._settings_digest = _digest(attrs.astuple(settings))
         self._held: Optional[Tuple[_Registry, bool, _SharedClient]] = None
 
     def get(self) -> _SharedClient:
-        """The shared client; another one when the process has forked, or a moto mock has begun or ended.
+        """The shared client; another one when the process has forked, when a moto mock has begun or ended, or when it
+        has no credentials and where they come from has changed.
 
         Keep the returned object for as long as its ``client`` is in use.
         """
+        forks.check()
         registry, mocked = _registry, moto_seam.is_active()
         held = self._held
         if held is not None and held[0] is registry and held[1] is mocked:
-            return held[2]
-        shared = registry.client((self._settings_digest, _environment_digest()), self._settings)
-        self._held = (registry, mocked, shared)
-        return shared
+            credentials = held[2].credentials
+            if credentials is None or not credentials.absent or held[2].maker.source == Source.now():
+                return held[2]
+        return self._take(registry, Source.now())
+
+    def why_unusable(self) -> Optional[str]:
+        """Why there can never be credentials, in a sentence; None where there are some, or may be some later.
+
+        Raises:
+            ValueError: The endpoint that a setting of this machine names is none.
+        """
+        try:
+            credentials = self.get().credentials
+        except Exception as exc:
+            if not is_wrong_setting(exc):
+                raise
+            return why_unusable(exc)
+        # One look for all adapters that share a source: one that is down costs seconds, and each call looks again.
+        if credentials is None or (credentials.looked and not credentials.why_unusable()):
+            return None
+        try:
+            credentials.look()
+        except Exception:
+            return credentials.why_unusable()
+        return None
+
+    def renew(self, stale: object) -> bool:
+        """Take a client with credentials that are read anew, in the place of ``stale``, whose keys AWS refuses.
+
+        Calls and adapters that find out at once share the one that the first of them takes.
+
+        Returns:
+            Whether another attempt is worth it. It is not with keys that are parameters, nor with those that have been
+            renewed just now.
+        """
+        held = self._held
+        if not isinstance(stale, _SharedClient) or stale.credentials is None or held is None:
+            return False
+        if held[2] is not stale:
+            return True
+        source = Source.now()
+        if source == stale.maker.source:
+            if stale.credentials.fixed:
+                return True  # the same keys once more: AWS may not have known them yet
+            if not stale.maker.may_be_renewed():
+                return False
+        self._take(_registry, source, stale.maker)
+        return True
 
     def release(self) -> None:
         """Let go of the client; a later ``get`` takes hold again."""
         self._held = None
+
+    def _take(self, registry: _Registry, source: Source, stale: Optional[_Maker] = None) -> _SharedClient:
+        shared = registry.maker(source, stale).client(self._settings)
+        self._held = (registry, source.mocked, shared)
+        return shared
 
 
 class GivenClient:
@@ -163,29 +242,79 @@ class GivenClient:
     def __init__(self, client: LambdaClient) -> None:
         self.client = client
         self.invoke = client.invoke
+        # Its owner may have it retry.
+        sending.watch(client, retries=True)
+        register = getattr(getattr(getattr(client, "meta", None), "events", None), "register", None)
+        if callable(register):
+            # With an id, so that adapters that are given the same client do it once.
+            register("before-parse.lambda.Invoke", _end_interim, unique_id="lambda-adapter-interim")
 
     def get(self) -> "GivenClient":
         return self
+
+    def renew(self, stale: object) -> bool:
+        """Its owner renews it."""
+        return False
 
     def release(self) -> None:
         """Its owner keeps it."""
 
 
-def _digest(values: Tuple[Any, ...]) -> str:
-    return hashlib.blake2b(json.dumps(values).encode(), key=_digest_key, digest_size=16).hexdigest()
-
-
-def _environment_digest() -> str:
-    """Changes when a client made now would be another than one made before."""
-    return _digest((*map(os.environ.get, _ENVIRONMENT), moto_seam.is_active()))
-
-
 def _make_client(session: Any, settings: ClientSettings) -> Any:
-    import boto3
     import botocore.handlers
+
+    client = _reachable_client(session, settings)
+    sending.watch(client)
+    client.meta.events.register("before-parse.lambda.Invoke", _end_interim)
+    client.meta.events.register("before-parse.lambda.Invoke", _blank_unreadable_error)
+    # What is left of botocore's retries: a handler that asks whether to retry, and two headers that tell AWS of it and
+    # have to be signed. Without them a call takes 7 % less CPU.
+    client.meta.events.unregister("needs-retry.lambda", unique_id="retry-config-lambda")
+    client.meta.events.unregister("request-created", botocore.handlers.add_retry_headers)
+    _tune_sockets(client, settings.read_timeout_s)
+    return client
+
+
+def _reachable_client(session: Any, settings: ClientSettings) -> Any:
+    """A client whose endpoint is one that the parameter may be, whoever named it, and that asks no proxy for loopback.
+
+    Raises:
+        ValueError: The endpoint is none; the message names the setting, not its value.
+    """
+    setting = _endpoint_setting(settings)
+    proxied = not is_loopback_url(settings.endpoint_url or "")
+    try:
+        client = _bare_client(session, settings, proxied)
+    except ValueError as exc:
+        if not str(exc).startswith("Invalid endpoint"):
+            raise
+        client = None
+    # Not while botocore's error is handled, which quotes the URL and would be this one's context.
+    endpoint_url = client.meta.endpoint_url if client else ""
+    check_endpoint(setting, endpoint_url, settings.allow_http)
+    if proxied and is_loopback_url(endpoint_url):
+        # Whatever proxy the environment names is not meant for loopback. Only the client knows what was resolved.
+        client.close()
+        client = _bare_client(session, settings, proxied=False)
+    return client
+
+
+def _endpoint_setting(settings: ClientSettings) -> str:
+    """Which setting names the endpoint, in botocore's order."""
+    if settings.endpoint_url is not None:
+        return "endpoint_url"
+    for name in ("AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"):
+        if os.environ.get(name):
+            return name
+    return "endpoint_url in the AWS config file"
+
+
+def _bare_client(session: Any, settings: ClientSettings, proxied: bool) -> Any:
+    import boto3
+    import botocore
     from botocore.config import Config
 
-    client = session.client(
+    return session.client(
         "lambda",
         region_name=settings.region,
         endpoint_url=settings.endpoint_url,
@@ -200,8 +329,7 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
             # urllib3 discards what exceeds it; the default of 10 would reconnect for every call of a burst.
             max_pool_connections=MAX_CONCURRENCY,
             tcp_keepalive=True,
-            # Plain http is loopback, and whatever proxy the environment names is not meant for that.
-            proxies={} if (settings.endpoint_url or "").startswith("http:") else None,
+            proxies=None if proxied else {},
             # Arguments come from validated parameters; checking them again costs 70 µs a call.
             parameter_validation=False,
             # botocore would put its own together twice for each request.
@@ -211,13 +339,21 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
             ),
         ),
     )
-    client.meta.events.register("before-parse.lambda.Invoke", _blank_unreadable_error)
-    # What is left of botocore's retries: a handler that asks whether to retry, and two headers that tell AWS of it and
-    # have to be signed. Without them a call takes 7 % less CPU.
-    client.meta.events.unregister("needs-retry.lambda", unique_id="retry-config-lambda")
-    client.meta.events.unregister("request-created", botocore.handlers.add_retry_headers)
-    _probe_idle_connections(client)
-    return client
+
+
+def _end_interim(response_dict: Dict[str, Any], **_: Any) -> None:
+    """Lose a call whose answer is a 1xx, with its connection: the next call on it would get this one's answer.
+
+    http.client takes every 1xx but 100 for the whole answer, and the real one is still to come.
+    """
+    if not 100 <= response_dict["status_code"] < 200:
+        return
+    from botocore.exceptions import ConnectionClosedError
+
+    close = getattr(response_dict["body"], "close", None)
+    if close is not None:
+        close()
+    raise ConnectionClosedError(endpoint_url="")
 
 
 def _blank_unreadable_error(response_dict: Dict[str, Any], **_: Any) -> None:
@@ -235,16 +371,61 @@ def _is_readable_error(body: bytes) -> bool:
     return isinstance(error, dict) and all(isinstance(error.get(key, ""), str) for key in ("code", "Code", "__type"))
 
 
-def _probe_idle_connections(client: Any) -> None:
-    """Give TCP keepalive useful times, which botocore's ``tcp_keepalive`` does not.
+def _tune_sockets(client: Any, read_timeout_s: float) -> None:
+    """Give TCP keepalive useful times, and uploads read_timeout.
 
-    botocore has no setting for socket options, so they are added to the list that it made for its own.
+    botocore has no setting for either, so its HTTP session is reached into: here, and nowhere else.
     """
     session = getattr(getattr(client, "_endpoint", None), "http_session", None)
     options = getattr(session, "_socket_options", None)
     if isinstance(options, list):
-        options.extend(
+        wanted = [
             (socket.IPPROTO_TCP, getattr(socket, name), value)
             for name, value in _KEEPALIVE.items()
             if hasattr(socket, name)
-        )
+        ]
+        options[:] = _taken([*options, *wanted])
+    pools = getattr(session, "_pool_classes_by_scheme", None)
+    if isinstance(pools, dict):
+        pools.update(_pool_classes(read_timeout_s))
+
+
+def _taken(options: List[Tuple[int, int, int]]) -> List[Tuple[int, int, int]]:
+    """Those that this machine's kernel takes: one that it refuses would fail every connection."""
+    taken = []
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as scratch:
+        for option in options:
+            try:
+                scratch.setsockopt(*option)
+            except OSError:
+                continue
+            taken.append(option)
+    return taken
+
+
+@functools.lru_cache(maxsize=16)
+def _pool_classes(read_timeout_s: float) -> Dict[str, type]:
+    """botocore's pools, whose connections, once made, wait for read_timeout.
+
+    urllib3 leaves connect_timeout on the socket while the request is sent.
+    """
+    from botocore import awsrequest
+
+    def patient(pool: Any) -> type:
+        class Connection(pool.ConnectionCls):  # type: ignore[misc]
+            def connect(self) -> None:
+                super().connect()
+                self.sock.settimeout(read_timeout_s)
+
+            def request(self, *args: Any, **kwargs: Any) -> None:
+                if self.sock is not None:
+                    # urllib3 2 gives a connection that is there already its timeout anew.
+                    self.timeout = read_timeout_s
+                super().request(*args, **kwargs)
+
+        return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+
+    return {
+        "http": patient(awsrequest.AWSHTTPConnectionPool),
+        "https": patient(awsrequest.AWSHTTPSConnectionPool),
+    }

@@ -8,6 +8,7 @@ import attrs
 
 from .._aws import failures
 from .._aws.failures import Failure
+from .._aws.sending import Sending
 from .._rules.limits import MAX_ANSWER_BYTES
 from .._text.redaction import json_kind
 from .._wire.answer import (
@@ -39,6 +40,7 @@ class Invoker:
     Args:
         client: Called before each attempt; returns an object with a boto3 Lambda client's ``invoke``. It is kept until
             the answer has been read.
+        renew: Told what ``client`` returned, when AWS refuses its credentials; says whether the next one has others.
         clock: Seconds, monotonic.
     """
 
@@ -51,6 +53,7 @@ class Invoker:
         idempotent: bool,
         reporter: AttemptReporter,
         clock: Callable[[], float] = time.monotonic,
+        renew: Callable[[object], bool] = lambda client: False,
     ) -> None:
         self._arguments = arguments
         self._client = client
@@ -59,6 +62,7 @@ class Invoker:
         self._idempotent = idempotent
         self._reporter = reporter
         self._clock = clock
+        self._renew = renew
 
     def attempts(self, call: EncodedRequest, deadline: Optional[Deadline] = None) -> Generator[float, bool, Result]:
         """The attempt loop. Blocks while a request is in flight; never waits between attempts.
@@ -67,10 +71,11 @@ class Invoker:
         the next attempt or False to end the call with what it has.
         """
         started = begun = self._clock()
-        number, why_ended = 0, None
+        number, why_ended, renewed = 0, None, False
         while why_ended is None:
             number += 1
-            outcome = self._attempt(call, number, deadline)
+            outcome = self._attempt(call, number, deadline, may_renew=not renewed)
+            renewed = renewed or (outcome.failure is not None and outcome.failure.renewed)
             ended = self._clock()
             delay_s = self._delay_s(outcome, number)
             why_ended = self._why_final(outcome, number, deadline, ended + delay_s)
@@ -85,7 +90,9 @@ class Invoker:
 
     def _delay_s(self, outcome: Outcome, number: int) -> float:
         """Seconds from attempt ``number`` (from 1) to the next, if there is to be one."""
-        return self._backoff.delay_s(number - 1, outcome.failure.retry_after_s) if outcome.failure else 0.0
+        if outcome.failure is None or outcome.failure.renewed:
+            return 0.0
+        return self._backoff.delay_s(number - 1, outcome.failure.retry_after_s)
 
     def _why_final(
         self, outcome: Outcome, number: int, deadline: Optional[Deadline], resume_s: float
@@ -94,12 +101,14 @@ class Invoker:
         failure = outcome.failure
         if failure is None:
             return "succeeded"
-        if not failure.transient:
-            return "permanent"
-        if failure.executed != "no" and not self._idempotent:
-            return "may_have_run"
-        if number > self._max_retries:
-            return "no_attempts_left"
+        # Nothing ran, and waiting mends nothing: with other credentials there is one more attempt in any case.
+        if not failure.renewed:
+            if not failure.transient:
+                return "permanent"
+            if failure.executed != "no" and not self._idempotent:
+                return "may_have_run"
+            if number > self._max_retries:
+                return "no_attempts_left"
         if deadline is not None and deadline.is_up(resume_s):
             return "total_timeout"
         return None
@@ -108,7 +117,7 @@ class Invoker:
         logger.warning(
             "Retry %d of %d in %.3f s: function=%s request=%s code=%s executed=%s",
             number,
-            self._max_retries,
+            max(number, self._max_retries),
             delay_s,
             self._arguments.function_name,
             call.request_id,
@@ -116,15 +125,24 @@ class Invoker:
             outcome.executed,
         )
 
-    def _attempt(self, call: EncodedRequest, number: int, deadline: Optional[Deadline]) -> Outcome:
+    def _attempt(
+        self, call: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool = False
+    ) -> Outcome:
         """One request and its whole answer. Raises nothing that is an Exception."""
         try:
             shared = self._client()
-            response = shared.invoke(
-                **self._arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
-            )
         except Exception as exc:
-            return failed(failures.from_exception(exc))
+            return failed(failures.from_set_up(exc))
+        arguments = self._arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
+        sending = Sending()
+        try:
+            with sending:
+                response = shared.invoke(**arguments)
+        except Exception as exc:
+            failure = failures.from_exception(exc, sending, getattr(shared, "client", shared))
+            if may_renew and failure.stale_credentials:
+                failure = self._renewed(failure, shared)
+            return failed(failures.of_dry_run(failure) if self._arguments.invocation_type == "DryRun" else failure)
         try:
             head = read_head(response)
         except Exception as exc:
@@ -135,6 +153,14 @@ class Invoker:
             return failed(Failure("invalid_response", str(exc)), head)
         except Exception as exc:
             return failed(failures.from_lost_answer(exc), head)
+
+    def _renewed(self, failure: Failure, shared: object) -> Failure:
+        """The refusal of a client's credentials, after others have been asked for."""
+        try:
+            return attrs.evolve(failure, renewed=self._renew(shared))
+        except Exception:
+            # Their source is down or set up wrongly; what AWS said of the old ones is the answer.
+            return failure
 
     def _judge(self, response: Mapping[str, Any], answer_text: str, payload: bytes, head: Head) -> Outcome:
         """What a complete answer of the Invoke API says."""

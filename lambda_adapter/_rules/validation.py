@@ -24,6 +24,9 @@ _NEAR = 0.75
 #: What botocore takes for a host name.
 _HOST = re.compile(r"((?!-)[a-z\d-]{1,63}(?<!-)\.)*(?!-)[a-z\d-]{1,63}(?<!-)\.?", re.ASCII | re.IGNORECASE)
 
+#: AWS's own hosts, which no setting makes plain http good enough for.
+_AWS_HOST = re.compile(r"(^|\.)(amazonaws\.(com|com\.cn|eu)|api\.aws|amazon\.com)\.?$", re.IGNORECASE)
+
 Validator = Callable[[Any, Any, Any], None]
 
 
@@ -225,16 +228,31 @@ def own_client(client: Any, client_region: str, key_id: Optional[str], url: Opti
         raise ValueError("client goes without aws_access_key_id and endpoint_url: it has its own")
 
 
-def endpoint_url(_: Any, attribute: Any, value: Any) -> None:
-    """None, https anywhere, or http on loopback. The value is never shown: it may hold a password."""
-    if value is not None and not (isinstance(value, str) and _is_safe_url(value)):
-        raise ValueError(
-            f"{attribute.name} must be an https URL, or an http URL on loopback (localhost, 127.0.0.1, [::1]), "
-            "without user, password, query and fragment"
-        )
+def check_endpoint(name: str, value: object, allow_http: bool = False) -> None:
+    """https anywhere, http on loopback or where ``allow_http`` says so.
+
+    The value is never shown: it may hold a password.
+
+    Raises:
+        ValueError: It is none of these; the message says ``name``.
+    """
+    if isinstance(value, str) and _is_safe_url(value, allow_http):
+        return
+    plain = "an http URL of a host that is not AWS's" if allow_http else "an http URL on loopback"
+    elsewhere = "" if allow_http else "; allow_http=True admits http to other hosts than AWS's"
+    raise ValueError(
+        f"{name} must be an https URL, or {plain} (localhost, 127.0.0.1, [::1]), "
+        f"without user, password, query and fragment{elsewhere}"
+    )
 
 
-def _is_safe_url(value: str) -> bool:
+def is_loopback_url(value: str) -> bool:
+    """Whether a URL that ``check_endpoint`` admits leads to this machine."""
+    host = urlsplit(value).hostname
+    return host is not None and _is_loopback(host)
+
+
+def _is_safe_url(value: str, allow_http: bool) -> bool:
     if not (value.isascii() and value.isprintable()) or any(char in value for char in "?#@\\ "):
         return False
     try:
@@ -244,7 +262,9 @@ def _is_safe_url(value: str) -> bool:
         return False
     if not host or not (_HOST.fullmatch(host) or ":" in host):
         return False
-    return url.scheme == "https" or (url.scheme == "http" and _is_loopback(host))
+    if url.scheme == "http":
+        return _is_loopback(host) or (allow_http and not _AWS_HOST.search(host))
+    return url.scheme == "https"
 
 
 def _is_loopback(host: str) -> bool:

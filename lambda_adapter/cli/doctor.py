@@ -6,7 +6,7 @@ from typing import Optional
 
 from .._text.redaction import shown, shown_name
 from ..adapter import LambdaAdapter
-from ..codes import CODES
+from ..codes import CODES, ErrorCode
 from ..messages import ExecuteResponse
 from .options import SetUpError, add_settings, examples, make_adapter
 
@@ -45,6 +45,16 @@ _NO_CREDENTIALS = (
     "(Any will do for an endpoint that is not AWS.)"
 )
 _BAD_CREDENTIALS = "Renew the credentials (with SSO: aws sso login); and see whether this machine's clock is right."
+_NO_ROLE = (
+    "See that the role exists, that its trust policy admits these credentials, and that they may assume it "
+    "(sts:AssumeRole)."
+)
+_BAD_SOURCE = "Mend the source of the credentials that it names; until then no function can be invoked."
+_NOT_NOW = "Try again in a minute: what the credentials come from does not answer, or is asked too often."
+_NO_DRY_RUN = "It is none of AWS's endpoints, and cannot be checked: invoke the function instead."
+#: How failures word what STS or its kin answered, and which of its codes pass.
+_REFUSED_CALL = re.compile(r"\w+ was refused \((?P<code>[^)]+)\)")
+_PASSING = re.compile(r"HTTP (429|5..)|.*Throttl.*|RequestLimitExceeded|ServiceUnavailable|IDPCommunicationError")
 #: AWS's names for credentials that are no good, whatever they may be allowed to do.
 _REJECTED = re.compile(r"\((\w*(Expired|ClientToken|UnrecognizedClient|Signature|AuthenticationToken)\w*)\)")
 
@@ -79,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 source,
                 (_NOT_TRIED, _NOT_TRIED, _NOT_TRIED),
                 str(error),
-                CODES["configuration_error"].advice,
+                _advice("configuration_error", str(error), source),
             )
         return 1
     for name, adapter in zip(args.functions, adapters):
@@ -105,7 +115,10 @@ def _examine(name: str, width: int, source: Optional[str], adapter: LambdaAdapte
     if response.success:
         _print(name, width, source, ("reachable", "exists", "permitted"))
         return True
-    _print(name, width, source, _found(response), response.error or "", _advice(response, source))
+    error = response.error or ""
+    _print(
+        name, width, source, _found(response), error, _advice(response.error_code or "internal_error", error, source)
+    )
     return False
 
 
@@ -117,12 +130,24 @@ def _found(response: ExecuteResponse) -> "tuple[str, str, str]":
     return ("reachable", "unknown", "unknown") if answered else (_NOT_TRIED, _NOT_TRIED, _NOT_TRIED)
 
 
-def _advice(response: ExecuteResponse, source: Optional[str]) -> str:
-    if source is None and response.error_code == "configuration_error":
-        return _NO_CREDENTIALS
-    if response.error_code == "access_denied" and _REJECTED.search(response.error or ""):
+def _advice(error_code: ErrorCode, error: str, source: Optional[str]) -> str:
+    """What to do about it, after the words in which the failure names its cause."""
+    if "knows no DryRun" in error:
+        return _NO_DRY_RUN
+    if error_code == "configuration_error" and "AWS credentials" in error:
+        return _NO_CREDENTIALS if source is None else _advice_on_source(error)
+    if error_code == "access_denied" and _REJECTED.search(error):
         return _BAD_CREDENTIALS
-    return CODES[response.error_code or "internal_error"].advice
+    return CODES[error_code].advice
+
+
+def _advice_on_source(error: str) -> str:
+    if "login" in error:
+        return _BAD_CREDENTIALS
+    refused = _REFUSED_CALL.search(error)
+    if refused and _PASSING.fullmatch(refused["code"]):
+        return _NOT_NOW
+    return _NO_ROLE if refused else _BAD_SOURCE
 
 
 def _print(

@@ -9,8 +9,11 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 import attrs
 
+from .._aws.credentials import UNUSABLE
+from .._aws.failures import from_set_up
 from .._text.redaction import shown
 from ..adapter import LambdaAdapter
+from ..errors import LambdaAdapterError
 
 #: Parameters that are no options. The first is an argument of its own. Secrets stay out of process lists and shell
 #: histories. A client and a function cannot be typed. A circuit breaker protects a bot: one call never opens it, and
@@ -114,16 +117,24 @@ def make_adapter(args: argparse.Namespace, **fixed: Any) -> LambdaAdapter:
     given = {"module_name": _MODULE_NAME, **vars(args), **fixed}
     if not given["region"]:
         raise UsageError("--region is missing, and AWS_REGION and AWS_DEFAULT_REGION are not set")
-    try:
-        with told_as_options(settings()):
+    with told_as_options(settings()):
+        try:
             return LambdaAdapter(**{field.name: given[field.name] for field in _FIELDS if field.name in given})
-    except Exception as error:
-        from botocore.exceptions import BotoCoreError  # here, so that --help does not take its time
+        except Exception as error:
+            # A profile that does not exist, a credential_process that is none: never in the words of what was read.
+            said = str(error).rpartition(f"{UNUSABLE}: ")[2]
+            why = said if isinstance(error, LambdaAdapterError) else _told_of_set_up(error)
+            if why is None:
+                raise
+            raise SetUpError(f"AWS is not set up: {why}") from None
 
-        if not isinstance(error, BotoCoreError):
-            raise
-        # A profile that does not exist, a file that cannot be parsed, half a key pair.
-        raise SetUpError(f"AWS is not set up: {shown(error)}") from None
+
+def _told_of_set_up(error: Exception) -> Optional[str]:
+    """What an exception of boto3's says of AWS's settings; None for any other."""
+    if any(base.__name__ == "ProfileNotFound" for base in type(error).__mro__):
+        return shown(error)  # botocore's words name the profile, and nothing else
+    failure = from_set_up(error)
+    return failure.cause if failure.error_code == "configuration_error" else None
 
 
 def counted(number: int, noun: str) -> str:

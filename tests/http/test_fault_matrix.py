@@ -141,8 +141,8 @@ def test_what_never_connected_is_retried_and_did_not_run(endpoint: Any, idempote
 
 TLS_FAULTS = [
     ("plain HTTP on a TLS port", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), "connection_error", "no"),
-    ("reset in the handshake", reset_before(), "connection_lost", "maybe"),
-    ("end in the handshake", close_before(), "connection_lost", "maybe"),
+    ("reset in the handshake", reset_before(), "connection_error", "no"),
+    ("end in the handshake", close_before(), "connection_error", "no"),
 ]
 
 

@@ -4,12 +4,15 @@ import contextlib
 import http.client
 import json
 import re
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
 
 import pytest
+import trustme
 
 from support.paths import PROJECT
 
@@ -19,16 +22,16 @@ TIMEOUT_S = 30
 @pytest.fixture(scope="module")
 def endpoint():
     """The port of an endpoint in a process of its own."""
-    with running_endpoint() as (port, _process):
-        yield port
+    with running_endpoint() as (ports, _process):
+        yield ports["http"]
 
 
 @contextlib.contextmanager
-def running_endpoint():
-    command = [sys.executable, "-m", "benchmarks.endpoint"]
+def running_endpoint(*arguments):
+    command = [sys.executable, "-m", "benchmarks.endpoint", *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PROJECT) as process:
         try:
-            yield json.loads(process.stdout.readline())["port"], process
+            yield json.loads(process.stdout.readline()), process
         finally:
             process.kill()
 
@@ -64,7 +67,9 @@ def benchmarks(monkeypatch):
     """The package's modules, wherever pytest was started."""
     monkeypatch.syspath_prepend(str(PROJECT))
     import benchmarks.__main__
+    import benchmarks.environments
     import benchmarks.parts
+    import benchmarks.processes
     import benchmarks.report
 
     return benchmarks
@@ -96,14 +101,10 @@ def test_throttle_answers_as_lambda_does(invoke):
     assert body["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
 
 
-@pytest.mark.parametrize("function", ["unknown", "delay", "delay-x", "text-", "throttle-1"])
+@pytest.mark.parametrize("function", ["unknown", "delay", "delay-x", "records-", "throttle-1"])
 def test_an_unknown_function_is_not_found(invoke, function):
     status, headers, _body = invoke(function)
     assert (status, headers["x-amzn-ErrorType"]) == (404, "ResourceNotFoundException")
-
-
-def test_text_has_the_size_in_the_functions_name(invoke):
-    assert len(invoke("text-100000")[2]["text"]) == 100_000
 
 
 def test_records_have_about_the_size_in_the_functions_name(invoke):
@@ -162,13 +163,27 @@ def test_stats_count_invocations_and_the_connections_they_came_over(connect, inv
 
 
 def test_the_endpoint_ends_with_the_process_that_started_it():
-    with running_endpoint() as (_port, process):
+    with running_endpoint() as (_ports, process):
         process.stdin.close()
         assert process.wait(TIMEOUT_S) == 0
 
 
-def samples_of(peer, *values, **where):
-    return [{"round": number, "peer": peer, "figure": value, **where} for number, value in enumerate(values)]
+def test_with_a_certificate_the_same_functions_answer_over_https(tmp_path):
+    authority, pem = trustme.CA(), tmp_path / "certificate.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with running_endpoint(str(pem)) as (ports, _process):
+        connection = http.client.HTTPSConnection("127.0.0.1", ports["https"], timeout=TIMEOUT_S, context=context)
+        with contextlib.closing(connection):
+            connection.request("POST", path_of("throttle"), b"{}")
+            assert connection.getresponse().status == 429
+
+
+def samples_of(peer, *values, **also):
+    return [
+        {"round": number, "peer": peer, "about": "", "figure": value, **also} for number, value in enumerate(values)
+    ]
 
 
 @pytest.fixture
@@ -176,9 +191,9 @@ def compare(benchmarks):
     """A row about "figure" of ours over boto3's."""
     parts = benchmarks.parts
 
-    def make(**target):
-        ours, peer = (parts.Figure(name, "figure", "ms") for name in (parts.OURS, parts.BOTO3))
-        return parts.Comparison("what", ours, peer, **target)
+    def make(**settings):
+        ours, peer = (parts.Figure(name, "figure", "ms") for name in ("lambda_adapter", "boto3"))
+        return parts.Comparison("what", ours, peer, **settings)
 
     return make
 
@@ -190,10 +205,10 @@ def test_a_ratio_is_taken_within_each_round(benchmarks, compare):
 
 def test_a_row_holds_medians_their_spread_and_the_verdict(benchmarks, compare):
     samples = samples_of("lambda_adapter", 1, 20, 300) + samples_of("boto3", 2, 10, 100)
-    assert benchmarks.report.table_row(compare(at_most=1.5), samples, smoke=False) == [
+    assert benchmarks.report.table_row(compare(at_most=1.5, beside="plain"), samples, smoke=False) == [
         "what",
         "20 (1 to 300) ms",
-        "10 (2 to 100) ms (boto3)",
+        "10 (2 to 100) ms (plain)",
         "2.000 (0.500 to 3.000)",
         "≤ 1.5",
         "**no**",
@@ -209,9 +224,15 @@ def test_a_row_holds_medians_their_spread_and_the_verdict(benchmarks, compare):
         ({"at_least": 15}, 14.999, False),
         ({}, 1.0, None),
     ],
+    ids=["at its upper limit", "over it", "at its lower limit", "under it", "no target"],
 )
 def test_a_target_is_met_up_to_its_limit(benchmarks, compare, target, ratio, met):
     assert benchmarks.report.is_met(compare(**target), ratio) is met
+
+
+def test_a_smoke_run_meets_and_misses_nothing(benchmarks, compare):
+    samples = samples_of("lambda_adapter", 1) + samples_of("boto3", 2)
+    assert benchmarks.report.table_row(compare(at_most=1), samples, smoke=True)[-1] == "-"
 
 
 def test_a_peer_that_was_left_out_is_said_to_be_not_measured(benchmarks, compare):
@@ -219,33 +240,61 @@ def test_a_peer_that_was_left_out_is_said_to_be_not_measured(benchmarks, compare
     assert row[2:] == ["not measured (boto3)", "-", "≤ 1", "-"]
 
 
-def test_a_figure_is_of_the_samples_with_its_peer_and_parameters_only(benchmarks):
-    samples = samples_of("boto3", 1, shape="text") + samples_of("boto3", 2, shape="records") + samples_of("other", 3)
-    assert benchmarks.parts.Figure("boto3", "figure", "ms", {"shape": "records"}).of(samples) == [2]
+def test_a_figure_is_of_the_samples_with_its_peer_and_name_only(benchmarks):
+    samples = samples_of("boto3", 1, about="per call") + samples_of("boto3", 2) + samples_of("other", 3)
+    assert benchmarks.parts.Figure("boto3", "figure", "ms").of(samples) == [2]
 
 
-def test_each_row_reads_a_figure_that_one_of_its_parts_measurements_makes(benchmarks):
-    for part in benchmarks.parts.make_parts():
+@pytest.mark.parametrize("smoke", [False, True], ids=["for figures", "smoke"])
+def test_each_row_reads_what_one_of_its_parts_measurements_is_called(benchmarks, smoke):
+    for part in benchmarks.parts.make_parts(smoke):
+        called = [(each.peer, each.about) for each in part.measurements]
+        assert len(set(called)) == len(called), part.name
         for comparison in part.comparisons:
             for figure in filter(None, (comparison.ours, comparison.peer)):
-                made = [{"peer": each.peer, figure.key: 1, **each.parameters} for each in part.measurements]
-                assert figure.of(made) == [1], (part.name, comparison.what)
+                assert (figure.peer, figure.about) in called, (part.name, comparison.what)
 
 
-def test_the_chart_has_a_line_for_each_peer(benchmarks, tmp_path):
+def test_the_chart_tells_each_peer_by_colour_marker_line_and_label(benchmarks, tmp_path):
     pytest.importorskip("matplotlib")
+    from benchmarks import chart
+
+    styles = [chart._STYLES[peer] for peer in benchmarks.peers.ASYNC_PEERS]
+    for field in ("color", "marker", "line"):
+        assert len({getattr(style, field) for style in styles}) == len(styles), field
     samples = [
-        {"round": number, "peer": peer, "in_flight": in_flight, "calls_per_s": in_flight * 9.0 + number}
-        for number in range(2)
-        for peer in benchmarks.parts.ASYNC_PEERS
-        for in_flight in (1, 8, 32)
+        {
+            "round": 0,
+            "peer": peer,
+            "about": benchmarks.parts.about(scheme, level),
+            "in_flight": level,
+            "calls_per_s": 9.0,
+        }
+        for scheme in benchmarks.parts.SCHEMES
+        for peer in benchmarks.peers.ASYNC_PEERS
+        for level in (1, 8, 32)
     ]
-    chart = tmp_path / "chart.svg"
-    benchmarks.report.draw_chart(samples, chart)
-    drawn = chart.read_text(encoding="utf-8")
-    assert all(f"<!-- {peer} -->" in drawn for peer in benchmarks.parts.ASYNC_PEERS)
-    benchmarks.report.draw_chart(samples, chart)
-    assert chart.read_text(encoding="utf-8") == drawn, "equal results should give equal files"
+    path = tmp_path / "chart.svg"
+    chart.draw(samples, path)
+    drawn = path.read_text(encoding="utf-8")
+    assert [drawn.count(f">{peer} 9<") for peer in benchmarks.peers.ASYNC_PEERS] == [2] * len(styles)
+    chart.draw(samples, path)
+    assert path.read_text(encoding="utf-8") == drawn, "equal results should give equal files"
+
+
+def test_a_peer_that_needs_a_newer_python_is_left_out_with_a_word(benchmarks, tmp_path):
+    said = []
+    assert benchmarks.environments.Environment("package", (), python=(4, 0)).make(said.append, tmp_path) is None
+    assert said == ["package is left out: it needs Python 4.0, and there is none here"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind counts the instructions")
+def test_callgrind_counts_what_a_process_does(benchmarks):
+    count = benchmarks.processes.instructions
+    idle, busy = count(["-S", "-c", "pass"]), count(["-S", "-c", "for _ in range(100_000): pass"])
+    assert busy - idle > 100_000
 
 
 @pytest.mark.slow
@@ -259,23 +308,24 @@ def test_a_smoke_run_measures_every_row_and_a_partial_one_leaves_the_others(benc
 
     results, table, process = smoke()
     assert process.stdout == table + "\n"
-    assert "aioboto3 is left out" in process.stderr
-    parts = benchmarks.parts.make_parts(smoke=True)
-    for part in parts:
+    assert "aioboto3, aiobotocore, aws-sdk-lambda are left out" in process.stderr
+    for part in benchmarks.parts.make_parts(smoke=True):
+        if part.name == benchmarks.parts.UNDER_CALLGRIND:
+            assert part.name not in results["samples"], "callgrind takes a minute"
+            continue
         samples = results["samples"][part.name]
         assert f"{part.name}, round 1 of {part.rounds}" in process.stderr
         for comparison in part.comparisons:
             assert comparison.ours.of(samples), comparison.what
-            if comparison.peer and comparison.peer.peer != "aioboto3":
+            if comparison.peer and comparison.peer.peer not in benchmarks.environments.ENVIRONMENTS:
                 assert comparison.peer.of(samples), comparison.what
             assert f"| {comparison.what} " in table
         assert part.how in table
-    assert results["samples"]["connections"][0]["connections"] == 1
     machine = json.dumps(results["machine"])
     assert socket.gethostname() not in machine
     assert str(PROJECT) not in json.dumps(results)
 
-    again, table, _process = smoke("import")
-    assert again["samples"].pop("import") != results["samples"].pop("import")
+    again, table, _process = smoke("big")
+    assert again["samples"].pop("big") != results["samples"].pop("big")
     assert again["samples"] == results["samples"]
-    assert "| CPU of `execute` " in table
+    assert "| CPU time of `execute` " in table

@@ -86,7 +86,8 @@ def written(adapter: LambdaAdapter, request: ExecuteRequest, response: ExecuteRe
         yield str(value)
     yield repr(encode_request(request))
     yield repr((adapter.get_health_status(), adapter.get_module_info()))
-    yield repr((list(clients._registry._clients), clients._registry._session[0]))
+    for maker in clients._registry._makers.values():
+        yield repr((maker, maker.source, list(maker._clients)))
     yield str(response.error)
     yield json.dumps(response.to_dict(), ensure_ascii=False)
 

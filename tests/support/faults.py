@@ -139,7 +139,8 @@ TYPED = [
     *typed("configuration_error", False, 400, "RecursiveInvocationException", "SnapStartException"),
     *typed("configuration_error", False, 402, "ServiceQuotaExceededException"),
     *typed("configuration_error", False, 409, "RuntimeVersionDeletedException"),
-    *typed("configuration_error", False, 500, "NobodyKnowsThisException"),
+    Fault("NobodyKnowsThisException", aws_error("NobodyKnowsThisException", 500), "service_error", "maybe", True, 500),
+    Fault("NobodyKnowsThis 501", aws_error("NobodyKnowsThis", 501), "service_error", "maybe", False, 501),
 ]
 
 FAULTS = [

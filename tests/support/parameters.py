@@ -311,6 +311,14 @@ PARAMETERS = [
         option=4,
     ),
     Parameter(
+        "allow_http",
+        default=False,
+        keyword_only=True,
+        good=[True, False],
+        bad=NO_FLAGS,
+        option=True,
+    ),
+    Parameter(
         "enforce_scopes",
         default=True,
         keyword_only=True,

@@ -27,6 +27,7 @@ CLASSES = {
     "access_denied": errors.AccessDeniedError,
     "invalid_parameter": errors.InvalidParameterError,
     "configuration_error": errors.ConfigurationError,
+    "already_started": errors.AlreadyStartedError,
     "function_error": errors.FunctionError,
     "function_failed": errors.FunctionFailedError,
     "invalid_response": errors.InvalidResponseError,

@@ -8,6 +8,7 @@ import urllib3.exceptions
 from botocore import exceptions
 from botocore.retries.standard import ThrottledRetryableChecker
 
+from lambda_adapter._aws.aws_codes import ALREADY_STARTED, shown_code
 from lambda_adapter._aws.failures import (
     NOT_READY,
     THROTTLED,
@@ -96,8 +97,6 @@ PERMANENT = {
     "ModeNotSupportedException": (400, "configuration_error"),
     "RuntimeAliasDeletedException": (409, "configuration_error"),
     "CodeArtifactUserFailedException": (409, "configuration_error"),
-    # No code of today's, but a 5xx with a code of AWS's is permanent all the same.
-    "SomethingNewException": (500, "configuration_error"),
 }
 TYPED = [
     *(pytest.param(code, status, "throttled", True, id=code) for code, status in THROTTLING.items()),
@@ -146,12 +145,83 @@ def test_every_error_of_the_installed_invoke_model_is_understood():
     listed = {**THROTTLING, **NOT_YET, **PERMANENT}
     for shape in shapes:
         failure = from_exception(client_error(shape.name, shape.metadata["error"]["httpStatusCode"]))
-        assert failure.executed == "no", shape.name
+        # The one that says that an execution exists.
+        assert failure.executed == ("yes" if shape.name == ALREADY_STARTED else "no"), shape.name
         assert failure.transient == (shape.name in THROTTLED | NOT_READY), shape.name
         assert failure.error_code != "internal_error", shape.name
         # What AWS adds as transient later would be taken for permanent; its usual names give it away.
         looks_transient = any(word in shape.name for word in ("Throttl", "NotReady", "Pending", "Timeout"))
         assert shape.name in listed or not looks_transient, f"{shape.name} is new, and needs a verdict"
+
+
+@pytest.mark.parametrize("code", ["SomethingNewException", "NotImplemented", "KMSNewException", "Kaputt.Now"])
+@pytest.mark.parametrize(
+    ("status", "error_code", "executed", "transient"),
+    [
+        (500, "service_error", "maybe", True),
+        (502, "service_error", "maybe", True),
+        (503, "service_error", "maybe", True),
+        (504, "service_error", "maybe", True),
+        (501, "service_error", "maybe", False),
+        (505, "service_error", "maybe", False),
+        (429, "throttled", "no", True),
+        (400, "invalid_parameter", "no", False),
+        (403, "access_denied", "no", False),
+        (409, "configuration_error", "no", False),
+        (None, "configuration_error", "no", False),
+    ],
+)
+def test_of_a_code_that_is_new_the_status_decides(code, status, error_code, executed, transient):
+    failure = from_exception(client_error(code, status))
+    assert (failure.error_code, failure.executed, failure.transient) == (error_code, executed, transient)
+    assert f"({code})" in failure.cause
+
+
+def test_an_execution_that_exists_did_run_or_is_running():
+    failure = from_exception(client_error(ALREADY_STARTED, 409))
+    assert (failure.error_code, failure.executed, failure.transient) == ("already_started", "yes", False)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "NotImplemented",
+        "NotAuthorized",
+        "InvalidAction",
+        "internalFailure",
+        "InvalidInstanceID.NotFound",
+        "EC2UnexpectedException",
+        "EC2SomethingNewException",
+        "Ec2Error",
+        "AccessDenied",
+        "SignatureDoesNotMatch",
+    ],
+)
+def test_a_code_that_looks_like_one_is_shown(code):
+    assert shown_code(code) == code
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "",
+        "x",
+        "hunter2",
+        "password",
+        "AKIAIOSFODNN7EXAMPLE",
+        "ASIAIOSFODNNSEXAMPLE",
+        "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY12",
+        "IQoJb3JpZ2luX2VjEH8aCXVzLWVhc3QtMSJGMEQ",
+        "Two Words",
+        "Code\n",
+        "Code<b>",
+        "https://host/Code",
+        "A" * 40 + "a" * 60,
+        "Ünknown",
+    ],
+)
+def test_what_could_be_a_secret_or_an_echo_is_not_shown(code):
+    assert shown_code(code) == "an unknown code"
 
 
 @pytest.mark.parametrize(
