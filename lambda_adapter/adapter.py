@@ -2,10 +2,25 @@
 
 import logging
 import math
+import sys
 import time
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple, TypeVar, Union, get_args
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+    TypeVar,
+    Union,
+    get_args,
+)
 
 import attrs
 from attrs.validators import optional
@@ -16,21 +31,27 @@ from ._aws.failures import Failure
 from ._call.attempts import Invoker
 from ._call.backoff import Backoff
 from ._call.deadline import Deadline
-from ._call.outcomes import Result, failed, log_end, refused, to_response
+from ._call.ending import Ending
+from ._call.interruptions import check_not_interrupted
+from ._call.outcomes import Progress, Result, failed, refused, timed_out, to_response
+from ._call.places import QueueFullError
 from ._call.reporter import AttemptReporter
-from ._call.workers import QueueFullError, Steps, Workers, drive
+from ._call.steps import Job, Steps, drive
+from ._call.threads import NoThreadError
+from ._call.workers import Workers
 from ._process import forks
 from ._rules import limits, validation
 from ._wire.arguments import CHECK, InvokeArguments
 from ._wire.payload import EncodedRequest, UnfitRequestError, encode_request
-from .circuit import Circuit, CircuitBreaker, effect_of
-from .codes import CODES, CircuitEffect, InvocationType
+from .circuit import Circuit, CircuitBreaker
+from .codes import InvocationType
 from .errors import CredentialsError
 from .health import Health, HealthTracker
 from .invocations import Attempt
-from .messages import ExecuteResponse, Request
+from .messages import ExecuteResponse, Id, Request
 
 R = TypeVar("R", bound=Request)
+F = TypeVar("F", bound="Union[Future[Any], Awaitable[Any]]")
 
 logger = logging.getLogger("lambda_adapter")
 logger.addHandler(logging.NullHandler())
@@ -70,11 +91,13 @@ class LambdaAdapter:
         qualifier: A version or alias of the function.
         idempotent: The function may safely run twice. False: a failure that leaves open whether it ran is final.
         jitter: The share of each delay that is random, 0.0 to 1.0.
-        total_timeout: Seconds for a call's queueing, attempts and waits, over 0 and up to 86,400. Nothing begins after
-            it; an attempt that is in flight then still finishes.
+        total_timeout: Seconds until the caller has an answer, over 0 and up to 86,400: queueing, credentials, attempts
+            and waits are all within it. An attempt that is in flight then still finishes in its thread.
         max_concurrency: Invocations in flight at once through ``execute_async`` and ``execute_many``, 1 to 1,024.
+            Places go round the communities that wait.
         max_pending: Further calls that may wait for a place, from 0; one more is refused as ``overloaded``. None: any
             number.
+        max_pending_per_community: The same for the calls of one community.
         allow_http: Admit plain http to a host that is not loopback, for a container's emulator; never for AWS.
         enforce_scopes: Refuse requests that lack one of ``required_scopes``.
         isolate_communities: Send ``community_id`` as TenantId, so that AWS keeps communities' environments apart; the
@@ -123,6 +146,9 @@ class LambdaAdapter:
         default=64, validator=validation.integer(least=1, most=limits.MAX_CONCURRENCY), kw_only=True
     )
     max_pending: Optional[int] = attrs.field(
+        default=None, validator=optional(validation.integer(least=0)), kw_only=True
+    )
+    max_pending_per_community: Optional[int] = attrs.field(
         default=None, validator=optional(validation.integer(least=0)), kw_only=True
     )
     allow_http: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
@@ -177,7 +203,15 @@ class LambdaAdapter:
             ("_circuit", Circuit(self.circuit_breaker)),
             ("_lease", lease),
             ("_arguments", arguments),
-            ("_workers", Workers(f"lambda_adapter-{self.module_name}", self.max_concurrency, self.max_pending)),
+            (
+                "_workers",
+                Workers(
+                    f"lambda_adapter-{self.module_name}",
+                    self.max_concurrency,
+                    self.max_pending,
+                    self.max_pending_per_community,
+                ),
+            ),
         ):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "_invoker", self._make_invoker(arguments, self.on_attempt))
@@ -255,43 +289,35 @@ class LambdaAdapter:
         Returns:
             The one response, whatever happened; ``error_code`` says what did.
         """
-        call = self._prepare(request)
-        if isinstance(call, Failure):
-            return self._refuse(call)
-        return drive(self._steps(call, self._deadline()), self._workers.wait)
+        job = self._job(request, needs_place=False)
+        return job if isinstance(job, ExecuteResponse) else self._run(job)
 
     async def execute_async(self, request: Request) -> ExecuteResponse:
         """``execute`` for the caller's event loop: the blocking call runs in this adapter's own daemon threads.
 
         The request is encoded before control is first given up. Cancelling it stops further attempts; one that is in
         flight finishes in its thread.
+
+        Raises:
+            RuntimeError: No asyncio event loop is running.
         """
         import asyncio  # here, so that a script that only calls execute does not take its time
 
-        deadline = self._deadline()
-        started = self._start(
-            request, deadline, lambda call: asyncio.get_running_loop().run_in_executor(self._workers, call)
-        )
-        if isinstance(started, ExecuteResponse):
-            return started
-        steps, running = started
-        # A call that waits for a place has no thread to notice that its time is up. A millisecond later it surely is.
-        timer = deadline and asyncio.get_running_loop().call_later(
-            deadline.total_timeout_s + 0.001, self._workers.hurry, steps
-        )
-        try:
-            response: ExecuteResponse = await running
-        finally:
-            if timer:
-                timer.cancel()
+        job = self._job(request)
+        if isinstance(job, ExecuteResponse):
+            return job
+        loop = asyncio.get_running_loop()
+        running: Any = self._submit(lambda: loop.run_in_executor(self._workers, lambda: job))
+        if isinstance(running, ExecuteResponse):
+            return running
+        response: ExecuteResponse = await running
         return response
 
     def execute_many(self, requests: Iterable[R]) -> Iterator[Tuple[R, ExecuteResponse]]:
         """Run the module for each request, ``max_concurrency`` at once, and yield pairs as calls finish.
 
         ``requests`` may be endless: it is read only as fast as calls finish. Closing the generator ends calls that
-        wait; attempts in flight finish in their threads. A call whose ``total_timeout`` is up while other callers hold
-        all places is answered when one is free.
+        wait; attempts in flight finish in their threads.
 
         Args:
             requests: What ``execute`` takes, from any iterable.
@@ -303,11 +329,10 @@ class LambdaAdapter:
         running: Dict[Future[ExecuteResponse], R] = {}
         try:
             for request in requests:
-                started = self._start(request, self._deadline(), self._workers.submit)
-                if isinstance(started, ExecuteResponse):
-                    yield request, started
+                future = self._begin(request)
+                if isinstance(future, ExecuteResponse):
+                    yield request, future
                     continue
-                _, future = started
                 running[future] = request
                 future.add_done_callback(finished.put)
                 while running and (len(running) >= self.max_concurrency or not finished.empty()):
@@ -320,21 +345,38 @@ class LambdaAdapter:
             for future in running:
                 future.cancel()
 
-    def _start(
-        self, request: Any, deadline: Optional[Deadline], submit: Callable[[Callable[[], Steps[ExecuteResponse]]], Any]
-    ) -> Union[ExecuteResponse, Tuple[Steps[ExecuteResponse], Any]]:
+    def _begin(self, request: Any) -> "Union[ExecuteResponse, Future[ExecuteResponse]]":
         """Hand a call to the adapter's own threads; or the answer to one that makes no attempt."""
-        call = self._prepare(request)
-        if isinstance(call, Failure):
-            return self._refuse(call)
-        steps = self._steps(call, deadline)
+        job = self._job(request)
+        if isinstance(job, ExecuteResponse):
+            return job
+        return self._submit(lambda: self._workers.submit(lambda: job))
+
+    def _run(self, job: "Job[ExecuteResponse]") -> ExecuteResponse:
+        """Run a call in the caller's thread, or, where its time is limited, in one that the caller can leave behind."""
+        if job.deadline_s is None:
+            return drive(job.steps, self._workers.wait)
+        running = self._submit(lambda: self._workers.submit(lambda: job))
+        if isinstance(running, ExecuteResponse):
+            return running
         try:
-            return steps, submit(lambda: steps)
-        except QueueFullError:
-            waiting = f"{self.max_concurrency} calls are under way and {self.max_pending} wait"
-            return self._refuse(Failure("overloaded", waiting))
-        except RuntimeError:
-            return self._refuse(Failure("overloaded", "the machine has no thread to spare"))
+            response: ExecuteResponse = running.result()
+            return response
+        except BaseException:
+            running.cancel()
+            raise
+
+    def _submit(self, submit: Callable[[], F]) -> Union[ExecuteResponse, F]:
+        try:
+            return submit()
+        except QueueFullError as exc:
+            return self._refuse(Failure("overloaded", str(exc)))
+        except NoThreadError as exc:
+            at_end = sys.is_finalizing() or "shutdown" in str(exc)
+            cause = (
+                "no thread can be started at interpreter shutdown" if at_end else "the machine has no thread to spare"
+            )
+            return self._refuse(Failure("overloaded", cause))
 
     def check(self) -> ExecuteResponse:
         """Ask AWS whether this adapter could invoke this function, without running it (a DryRun). Blocks like execute.
@@ -346,9 +388,36 @@ class LambdaAdapter:
         forks.check()
         if self._workers.closed:
             return self._refuse(Failure("closed", "the adapter is closed"))
-        invoker = self._make_invoker(self._arguments.of_check(), None, self._renew_other)
-        result = drive(invoker.attempts(CHECK, self._deadline()), self._workers.wait)
-        return to_response(result, self.function_name)
+        deadline, progress = self._deadline(), Progress()
+
+        def steps() -> Steps[ExecuteResponse]:
+            invoker = self._make_invoker(self._arguments.of_check(), None, self._renew_other)
+            result = yield from invoker.attempts(CHECK, deadline, progress)
+            return to_response(result, self.function_name)
+
+        if deadline is None:
+            return drive(steps(), self._workers.wait)
+        late = deadline  # for mypy: no longer optional
+        return self._run(
+            Job(
+                steps(),
+                needs_place=False,
+                deadline_s=deadline.at_s,
+                late=lambda: to_response(timed_out(late, progress), self.function_name),
+            )
+        )
+
+    def _job(self, request: Request, needs_place: bool = True) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
+        """A call, ready to be run; or the answer to one that makes no attempt."""
+        deadline = self._deadline()
+        call = self._prepare(request)
+        if isinstance(call, Failure):
+            return self._refuse(call)
+        ending = Ending(self._circuit, self._health, self.function_name, call.request_id, deadline, self._refuse)
+        steps = self._steps(call, deadline, ending)
+        if deadline is None:
+            return Job(steps, _group(call.community_id), needs_place)
+        return Job(steps, _group(call.community_id), needs_place, deadline.at_s, ending.late)
 
     def _prepare(self, request: Request) -> Union[EncodedRequest, Failure]:
         """Everything that can be decided without an attempt."""
@@ -366,32 +435,25 @@ class LambdaAdapter:
             return Failure("payload_too_large", f"{len(call.payload)} bytes, and {self.invocation_type} takes {most}")
         return call if self._circuit.admits() else self._circuit_open()
 
-    def _steps(self, call: EncodedRequest, deadline: Optional[Deadline]) -> Steps[ExecuteResponse]:
-        """The blocking call, in steps between which its driver waits."""
+    def _steps(self, call: EncodedRequest, deadline: Optional[Deadline], ending: Ending) -> Steps[Any]:
+        """The blocking call, in steps between which its driver waits. None when its deadline has ended it."""
         if self._workers.closed:
-            return self._refuse(Failure("closed", "the adapter is closed"))
-        if deadline is not None and deadline.is_up(time.monotonic()):
-            return self._refuse(Failure("timeout", f"{deadline.cause} before the first attempt", executed="no"))
-        era = self._circuit.enter()
-        if era is None:
-            return self._refuse(self._circuit_open())
-        effect: CircuitEffect = "ignores"
+            return ending.refuse(Failure("closed", "the adapter is closed"))
+        if ending.is_too_late(time.monotonic()):
+            return ending.refuse_late()
+        if not ending.enter():
+            return ending.refuse(self._circuit_open())
         try:
             size = len(call.payload)
             logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, call.request_id, size)
             try:
-                result = yield from self._invoker.attempts(call, deadline)
+                result = yield from self._invoker.attempts(call, deadline, ending.progress)
             except Exception as exc:
+                check_not_interrupted(exc)
                 result = Result(failed(failures.internal(exc)), attempts=1)
-            code = result.outcome.error_code
-            effect = effect_of(code)
+            return ending.finish(result)
         finally:
-            # Cancelled or interrupted, it has come to nothing.
-            self._circuit.leave(era, effect)
-        if code is None or CODES[code].counts:
-            self._health.record(success=code is None)
-        log_end(result, self.function_name, call.request_id)
-        return to_response(result, self.function_name)
+            ending.abandon()
 
     def _deadline(self) -> Optional[Deadline]:
         return None if self.total_timeout is None else Deadline.after(self.total_timeout)
@@ -462,3 +524,8 @@ class LambdaAdapter:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+
+
+def _group(community_id: Id) -> Id:
+    """Whose call it is, as the payload has it: an enum's member counts as its value, and 5 is not "5"."""
+    return str.__str__(community_id) if isinstance(community_id, str) else int.__index__(community_id)

@@ -21,7 +21,6 @@ from .._rules.limits import MAX_CONCURRENCY
 from .._rules.validation import check_endpoint, is_loopback_url
 from . import moto_seam, sending
 from .credentials import LiveCredentials, Source, is_wrong_setting, live_credentials, why_unusable
-from .turnstile import Turnstile
 
 #: NATs and load balancers drop idle connections after about 350 s; Linux alone first probes after 7,200 s.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 3}
@@ -60,29 +59,15 @@ class _SharedClient:
         self.maker = maker
         #: None where the keys are parameters.
         self.credentials = credentials
-        self._turnstile = maker.turnstile
-        self._turnstile.attach(client)
+        self.invoke = client.invoke
         weakref.finalize(self, client.close).atexit = False
-
-    def invoke(self, **arguments: Any) -> Any:
-        """``client.invoke``, one thread at a time where it computes."""
-        if self.credentials is not None:
-            # Before the turnstile: a source that takes its time must not hold up the calls of others.
-            try:
-                self.credentials.get_frozen_credentials()
-            except Exception:
-                sending.begin()
-                raise
-        with self._turnstile:
-            return self.client.invoke(**arguments)
 
 
 class _Maker:
     """Makes clients from one source: holds its session, its credentials, and a lock that makes wait nobody else."""
 
-    def __init__(self, source: Source, turnstile: Turnstile, renewal: bool) -> None:
+    def __init__(self, source: Source, renewal: bool) -> None:
         self.source = source
-        self.turnstile = turnstile
         self._renewed_s = time.monotonic() if renewal else None
         # Reentrant: the garbage collector may run a finalizer, and with it our code, at any point within the lock.
         self._lock = threading.RLock()
@@ -130,7 +115,6 @@ class _Registry:
         self._lock = threading.RLock()
         self._makers: weakref.WeakValueDictionary[Source, _Maker] = weakref.WeakValueDictionary()
         self._latest: Optional[_Maker] = None
-        self._turnstile = Turnstile()
         forks.register(self)
 
     def maker(self, source: Source, stale: Optional[_Maker] = None) -> _Maker:
@@ -138,7 +122,7 @@ class _Registry:
         with self._lock:
             maker = self._makers.get(source)
             if maker is None or maker is stale:
-                maker = self._makers[source] = _Maker(source, self._turnstile, renewal=maker is not None)
+                maker = self._makers[source] = _Maker(source, renewal=maker is not None)
             self._latest = maker
             return maker
 

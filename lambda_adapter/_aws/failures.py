@@ -187,8 +187,6 @@ def _of_set_up(exc: BaseException, fault: SetUpFault) -> Failure:
 
 def _of_unwatched(exc: BaseException, trace: Trace) -> Optional[Failure]:
     """What is known where no event of the call was seen: a mocked client, or a failure before botocore began."""
-    if trace.is_a_signals:
-        return _of_signal(exc, "maybe")
     fault = fault_of_tracing(trace)
     if fault is None and (_response(exc) is None or getattr(exc, "operation_name", None) != "Invoke"):
         fault = fault_of_credentials(trace, by_class=False)
@@ -197,8 +195,6 @@ def _of_unwatched(exc: BaseException, trace: Trace) -> Optional[Failure]:
 
 def _of_sending(exc: BaseException, trace: Trace, sending: Sending, client: object) -> Optional[Failure]:
     """What is known from where a watched attempt failed; None where the request was sent."""
-    if trace.is_a_signals:
-        return _of_signal(exc, "maybe" if sending.reached and not trace.is_connecting else "no")
     if not sending.reached:
         if _response(exc) is not None and getattr(exc, "operation_name", None) == "Invoke":
             # An answer without a request: a stubbed client gives it.
@@ -226,11 +222,6 @@ def _of_sending(exc: BaseException, trace: Trace, sending: Sending, client: obje
         redirected.close()
         return from_error_response({"ResponseMetadata": {"HTTPStatusCode": 303}})
     return None
-
-
-def _of_signal(exc: BaseException, executed: Executed) -> Failure:
-    """The program wants to be somewhere else: urllib3 and botocore take its exception for one of the network's."""
-    return Failure("internal_error", f"a signal's handler ended the attempt {_named(exc)}", executed=executed)
 
 
 def _unconnected(exc: BaseException, trace: Trace, client: object) -> Failure:
@@ -291,8 +282,6 @@ def _of_class(exc: BaseException) -> Failure:
 
 def from_lost_answer(exc: BaseException) -> Failure:
     """What an exception while reading the answer's body means: the request was sent, its answer is lost."""
-    if trace_of(exc).is_a_signals:
-        return _of_signal(exc, "maybe")
     known = from_exception(exc)
     if known.error_code == "timeout":
         return known

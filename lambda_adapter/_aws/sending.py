@@ -4,7 +4,6 @@ The class of an exception does not say it: a silent TLS handshake is a ReadTimeo
 takes its time.
 """
 
-import signal
 import sys
 import threading
 from types import TracebackType
@@ -134,12 +133,6 @@ class Trace:
     def is_connecting(self) -> bool:
         """Whether the connection was still being made."""
         return self.passes("connect")
-
-    @property
-    def is_a_signals(self) -> bool:
-        """Whether a signal's handler raised it, in the midst of whatever was being done: Celery's time limit does."""
-        handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
-        return any(frame.f_code in handlers for _, _, frame in self.frames)
 
     def passes(self, function: str, module: str = "") -> bool:
         """Whether it came through this function, of a module whose name begins so."""

@@ -26,7 +26,8 @@ from .._wire.payload import EncodedRequest
 from ..codes import CODES, WhyEnded
 from .backoff import Backoff
 from .deadline import Deadline
-from .outcomes import Outcome, Result, failed
+from .interruptions import check_not_interrupted
+from .outcomes import Outcome, Progress, Result, failed
 from .reporter import AttemptReporter
 
 logger = logging.getLogger("lambda_adapter")
@@ -64,16 +65,21 @@ class Invoker:
         self._clock = clock
         self._renew = renew
 
-    def attempts(self, call: EncodedRequest, deadline: Optional[Deadline] = None) -> Generator[float, bool, Result]:
+    def attempts(
+        self, call: EncodedRequest, deadline: Optional[Deadline] = None, progress: Optional[Progress] = None
+    ) -> Generator[float, bool, Result]:
         """The attempt loop. Blocks while a request is in flight; never waits between attempts.
 
         Yields the seconds to wait before the next attempt. Whoever runs it waits in its own way, then sends True for
         the next attempt or False to end the call with what it has.
         """
         started = begun = self._clock()
+        progress = progress or Progress()
+        progress.started_s = started
         number, why_ended, renewed = 0, None, False
         while why_ended is None:
             number += 1
+            progress.attempts = number
             outcome = self._attempt(call, number, deadline, may_renew=not renewed)
             renewed = renewed or (outcome.failure is not None and outcome.failure.renewed)
             ended = self._clock()
@@ -84,7 +90,8 @@ class Invoker:
                 self._log_retry(call, number, outcome, delay_s)
                 goes_on = yield delay_s
                 begun = self._clock()
-                why_ended = self._why_final(outcome, number, deadline, begun) if goes_on else "ended"
+                why_ended = self._why_final(outcome, number, deadline, begun)
+                why_ended = why_ended if goes_on or why_ended == "total_timeout" else "ended"
         outcome = _told_why(outcome, why_ended, deadline)
         return Result(outcome, attempts=number, duration_s=self._clock() - started, why_ended=why_ended)
 
@@ -128,10 +135,11 @@ class Invoker:
     def _attempt(
         self, call: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool = False
     ) -> Outcome:
-        """One request and its whole answer. Raises nothing that is an Exception."""
+        """One request and its whole answer. Raises no Exception but what a signal handler raised."""
         try:
             shared = self._client()
         except Exception as exc:
+            check_not_interrupted(exc)
             return failed(failures.from_set_up(exc))
         arguments = self._arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
         sending = Sending()
@@ -139,6 +147,7 @@ class Invoker:
             with sending:
                 response = shared.invoke(**arguments)
         except Exception as exc:
+            check_not_interrupted(exc)
             failure = failures.from_exception(exc, sending, getattr(shared, "client", shared))
             if may_renew and failure.stale_credentials:
                 failure = self._renewed(failure, shared)
@@ -152,6 +161,7 @@ class Invoker:
         except InvalidAnswerError as exc:
             return failed(Failure("invalid_response", str(exc)), head)
         except Exception as exc:
+            check_not_interrupted(exc)
             return failed(failures.from_lost_answer(exc), head)
 
     def _renewed(self, failure: Failure, shared: object) -> Failure:

@@ -1,6 +1,7 @@
 """How an attempt and a whole call ended, and the response and the log line that say so."""
 
 import logging
+import time
 from typing import Optional
 
 import attrs
@@ -12,6 +13,7 @@ from .._wire.log_tail import parse_report
 from ..codes import ErrorCode, Executed, WhyEnded
 from ..invocations import Invocation
 from ..messages import ExecuteResponse
+from .deadline import Deadline
 
 logger = logging.getLogger("lambda_adapter")
 
@@ -39,6 +41,25 @@ class Result:
     duration_s: float = 0.0
     #: None when no attempt was made.
     why_ended: Optional[WhyEnded] = None
+
+
+@attrs.define
+class Progress:
+    """How far a call has come: what its thread writes and another may read when the time is up."""
+
+    #: Attempts that were begun.
+    attempts: int = 0
+    #: When the first of them was, by the monotonic clock.
+    started_s: Optional[float] = None
+
+
+def timed_out(deadline: Deadline, progress: Progress) -> Result:
+    """The result of a call whose time is up while an attempt is in flight, or about to be."""
+    attempts = max(1, progress.attempts)
+    cause = f"{deadline.cause} while attempt {attempts} was in flight, which may still finish"
+    failure = Failure("timeout", cause, executed="maybe")
+    duration_s = 0.0 if progress.started_s is None else time.monotonic() - progress.started_s
+    return Result(failed(failure), attempts, duration_s, why_ended="total_timeout")
 
 
 def failed(failure: Failure, head: Optional[Head] = None) -> Outcome:

@@ -6,6 +6,7 @@ from typing import Callable, Optional
 from .._text.redaction import class_name
 from ..codes import WhyEnded
 from ..invocations import Attempt
+from .interruptions import check_not_interrupted
 from .outcomes import Outcome
 
 logger = logging.getLogger("lambda_adapter")
@@ -45,6 +46,7 @@ class AttemptReporter:
         try:
             self._on_attempt(attempt)
         except Exception as exc:
+            check_not_interrupted(exc)
             # Once: what fails for one attempt fails for all, and a log line for each would bury the others.
             if not self._complained:
                 self._complained = True

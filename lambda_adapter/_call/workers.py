@@ -4,75 +4,36 @@
 flight would hold the exit for its whole timeout; and a call asleep in backoff would keep one of its threads.
 """
 
-import contextvars
-import heapq
-import itertools
+import contextlib
+import functools
+import math
 import threading
 import time
+import weakref
 from collections import deque
-from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any, Callable, Deque, Generator, List, Optional, Set, Tuple, TypeVar
+from concurrent.futures import CancelledError, Executor, Future
+from typing import Any, Callable, Deque, Optional
 
 from .._process import forks
-
-T = TypeVar("T")
-
-#: A call in steps: it yields the seconds to wait, is sent True to go on or False to end, and returns its result.
-Steps = Generator[float, bool, T]
-
-#: How long a thread stays for the next call: bursts come close together, and idle threads cost memory.
-_IDLE_S = 10.0
+from .agenda import Agenda
+from .places import Places
+from .steps import Job, Task
+from .threads import BATCH, GRACE_S, Crew, NoThreadError, Timer, Work, has_event_loop
 
 #: What every wait between attempts is multiplied by. lambda_adapter.testing makes it 0.0, so that no bot's tests wait.
 wait_scale = 1.0
 
-if TYPE_CHECKING:
-    _Future = Future[Any]
-else:
-    _Future = Future
-
-
-def drive(steps: Steps[T], wait: Callable[[float], bool]) -> T:
-    """Run ``steps`` to its result in this thread. ``wait`` sleeps, and says whether to go on."""
-    try:
-        delay_s = next(steps)
-        while True:
-            delay_s = steps.send(wait(delay_s))
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-
-
-class _Task(_Future):
-    """A call, and where it stands."""
-
-    def __init__(self, steps: Steps[Any], workers: "Workers") -> None:
-        super().__init__()
-        self.steps = steps
-        self.context = contextvars.copy_context()
-        #: What the steps are sent next: None starts them, True goes on, False ends them.
-        self.signal: Optional[bool] = None
-        self.ended = False
-        self._workers = workers
-
-    def cancel(self) -> bool:
-        """Cancel a call that has not started; end one that has, after the attempt in flight."""
-        if super().cancel():
-            self._workers.forget(self)
-            return True
-        self._workers.end(self)
-        return False
-
-
-class QueueFullError(Exception):
-    """``submit`` was given one call more than may wait."""
-
 
 class Workers(Executor):
-    """Runs calls in at most ``max_threads`` daemon threads, started when needed.
+    """Runs calls in at most ``max_threads`` places, which go round the groups that wait for one.
+
+    A call that waits is taken from where it waits by one alone, under the lock: by a thread that has a place for it, or
+    by whoever ends it. The timer ends calls whose time is up, and those that would hold an event loop.
 
     Args:
         name: Begins the threads' names.
-        max_pending: Calls that may wait for a thread before their first step; None for any number.
+        max_pending: Calls that may wait for a place before their first step; None for any number.
+        max_pending_per_group: The same for the calls of one group.
         clock: Seconds, monotonic.
     """
 
@@ -81,33 +42,35 @@ class Workers(Executor):
         name: str,
         max_threads: int,
         max_pending: Optional[int] = None,
+        max_pending_per_group: Optional[int] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
-        self._max_threads = max_threads
-        self._max_waiting = None if max_pending is None else max_threads + max_pending
+        self._limits = (max_threads, max_pending, max_pending_per_group)
         self._clock = clock
         self._closing = threading.Event()
         self._reset()
         forks.register(self)
 
     def _reset(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        # All below is changed under _changed's lock.
-        self._ready: Deque[_Task] = deque()
-        self._parked: List[Tuple[float, int, _Task]] = []  # a heap, by the time at which they go on
-        self._order = itertools.count()
-        self._threads = 0
-        self._idle = 0
-        self._running: Set[_Task] = set()  # those that hold a thread
-        self._watched = False  # an idle thread sleeps no longer than until the first parked call is due
+        # Reentrant: a signal handler or a finalizer may close or cancel, whatever this thread is at.
+        self._lock = threading.RLock()
+        # All below is changed under the lock.
+        self._places: Places[Task] = Places(*self._limits)
+        self._parked: Agenda[Task] = Agenda()
+        self._deadlines: Agenda[Task] = Agenda()
+        self._given_up: Deque[Task] = deque()  # the timer ends them
+        self._crew: Crew = Crew(self._name, self._lock)
+        self._timer = Timer(self._name, self._lock, weakref.WeakMethod(self._look), self._clock)
+        for threads in (self._crew, self._timer):
+            weakref.finalize(self, threads.dismiss).atexit = False
 
     def reset_after_fork(self) -> None:
         """In the child: the threads are the parent's, and so are the calls that they had."""
-        was_closed = self.closed
-        self._closing = threading.Event()
-        if was_closed:
-            self._closing.set()
+        closing = threading.Event()
+        if self.closed:
+            closing.set()
+        self._closing = closing
         self._reset()
 
     @property
@@ -115,168 +78,199 @@ class Workers(Executor):
         """Whether ``close`` was called."""
         return self._closing.is_set()
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a place before their first step."""
+        return self._places.new
+
+    @property
+    def parked(self) -> int:
+        """Calls that wait between two steps."""
+        return len(self._parked)
+
+    @property
+    def idle(self) -> int:
+        """Threads that wait for a call."""
+        return self._crew.idle
+
     def wait(self, delay_s: float) -> bool:
         """Sleep in the caller's thread; False when ``close`` has ended the sleep."""
         return not self._closing.wait(delay_s * wait_scale)
 
-    def submit(self, fn: Callable[..., Steps[Any]], *args: Any, **kwargs: Any) -> "Future[Any]":  # type: ignore[override]
-        """Begin the steps that ``fn`` returns, in the caller's context, as soon as a thread is free.
+    def submit(self, fn: Callable[..., object], *args: Any, **kwargs: Any) -> "Future[Any]":  # type: ignore[override]
+        """Begin the Job, or the bare steps, that ``fn`` returns, in the caller's context, as soon as there is a place.
 
         Raises:
-            QueueFullError: ``max_pending`` calls wait already.
+            QueueFullError: As many calls as may wait do so already.
+            NoThreadError: There is no thread, and none can be started.
         """
-        task = _Task(fn(*args, **kwargs), self)
-        with self._changed:
+        task = Task(fn(*args, **kwargs), self._end)
+        with self._lock:
             closed = self.closed
             if not closed:
-                # Those that are ready include the ones for which a thread is on its way.
-                if self._max_waiting is not None and len(self._ready) + len(self._running) >= self._max_waiting:
-                    raise QueueFullError
-                self._ready.append(task)
-                try:
-                    self._rouse()
-                except RuntimeError:
-                    self._ready.remove(task)
-                    raise
+                self._accept(task, task.job)
         if closed:
-            self._run(task)
+            self._end_here(task)
         return task
 
-    def close(self) -> None:
-        """End what waits, in this thread, and let the threads go; what is in flight finishes in its own."""
-        with self._changed:
-            self._closing.set()
-            waiting = [*self._ready, *(task for _, _, task in self._parked)]
-            self._ready.clear()
-            self._parked.clear()
-            self._changed.notify_all()
-        for task in waiting:
-            self._run(task)
-
-    def end(self, task: _Task) -> None:
-        """Let ``task`` make no further attempt; one that is parked ends now, in this thread."""
-        with self._changed:
-            task.ended = True
-            parked = [entry for entry in self._parked if entry[2] is task]
-            self._unpark(parked)
-        if parked:
-            self._run(task)
-
-    def forget(self, task: _Task) -> None:
-        """Give up the place in the queue of a call that was cancelled."""
-        with self._changed:
-            if task in self._ready:
-                self._ready.remove(task)
-
-    def hurry(self, steps: Steps[Any]) -> None:
-        """Take the next step of a call that waits, for a thread or for its time, in this thread."""
-        with self._changed:
-            waiting = [task for task in self._ready if task.steps is steps]
-            for task in waiting:
-                self._ready.remove(task)
-            parked = [entry for entry in self._parked if entry[2].steps is steps]
-            self._unpark(parked)
-        for task in [*waiting, *(task for _, _, task in parked)]:
-            self._run(task)
-
-    def _unpark(self, entries: List[Tuple[float, int, _Task]]) -> None:
-        """Take ``entries`` off the heap. Needs the lock."""
-        for entry in entries:
-            self._parked.remove(entry)
-        if entries:
-            heapq.heapify(self._parked)
-
-    def _rouse(self) -> None:
-        """See to it that somebody takes what is ready and watches what is parked. Needs the lock."""
-        wanted = len(self._ready) + (1 if self._parked and not self._watched else 0)
-        if wanted <= self._idle:
-            self._changed.notify()
-        elif self._threads < self._max_threads:
-            name = f"{self._name}-{next(self._order)}"
-            thread = threading.Thread(target=self._work, name=name, daemon=True)
+    def _accept(self, task: Task, job: "Job[Any]") -> None:
+        if job.deadline_s is not None:
+            self._timer.wake_by(job.deadline_s)
+        if job.needs_place:
+            self._places.check_room(job.group)
+            self._places.wait(task, job.group)
             try:
-                thread.start()
-            except RuntimeError:
-                # The machine has no thread to give; those that there are will get to it.
-                if not self._threads:
+                self._dispatch()
+            except NoThreadError:
+                # The threads that there are will get to it.
+                if not self._crew.threads:
+                    self._places.discard(task, job.group)
                     raise
+        else:
+            self._crew.make_ready()
+            task.set_running_or_notify_cancel()
+            self._crew.put(self._employ(task))
+        if job.deadline_s is not None:
+            task.timed = self._deadlines.add(job.deadline_s, task)
+
+    def _dispatch(self) -> None:
+        """Give free places, and threads, to calls that wait. Needs the lock; raises NoThreadError."""
+        while self._places.could_go_to():
+            self._crew.make_ready()
+            work = self._next()
+            if work is not None:
+                self._crew.put(work)
+
+    def _next(self) -> Optional[Work]:
+        """The call whose turn it is, with a place; None when there is none of either. Needs the lock."""
+        if self._parked:
+            self._resume()
+        while self._places.could_go_to():
+            task = self._places.pop()
+            if task is not None and (task.signal is not None or task.set_running_or_notify_cancel()):
+                return self._employ(task)
+        return None
+
+    def _employ(self, task: Task) -> Work:
+        task.has_thread = True
+        self._crew.busy += 1
+        self._places.taken += task.job.needs_place
+        return functools.partial(self._advance, task)
+
+    def _resume(self) -> None:
+        """Let calls whose wait is over wait for a place, or for a thread alone. Needs the lock."""
+        for task in self._parked.pop_all_due(self._clock(), BATCH):
+            if task.job.needs_place:
+                self._places.wait(task, task.job.group, again=True)
             else:
-                self._threads += 1
+                with contextlib.suppress(NoThreadError):
+                    self._crew.make_ready()
+                self._crew.put(self._employ(task))
 
-    def _work(self) -> None:
+    def _advance(self, task: Task) -> Optional[Work]:
+        """Take ``task`` to its next wait or its end; the call that has its place then, for the same thread."""
         while True:
-            task = self._next()
-            if task is None:
-                return
-            self._run(task)
-            del task  # an idle thread must not keep a call's payload and answer alive
-
-    def _next(self) -> Optional[_Task]:
-        """The next call that can go on; None when there is nothing left to wait for."""
-        expired = False
-        with self._changed:
-            while True:
-                task = self._take()
-                if task is not None:
-                    self._running.add(task)
-                    if self._ready or self._parked:
-                        self._rouse()
-                    return task
-                watch = bool(self._parked) and not self._watched
-                if self.closed or (expired and not watch):
-                    self._threads -= 1
-                    return None
-                self._watched |= watch
-                self._idle += 1
-                roused = self._changed.wait(self._parked[0][0] - self._clock() if watch else _IDLE_S)
-                self._idle -= 1
-                if watch:
-                    self._watched = False
-                expired = not roused and not watch
-
-    def _take(self) -> Optional[_Task]:
-        # Calls that have begun go first: somebody has waited for them longest.
-        if self._parked and self._parked[0][0] <= self._clock():
-            return heapq.heappop(self._parked)[2]
-        return self._ready.popleft() if self._ready else None
-
-    def _run(self, task: _Task) -> None:
-        """Take ``task`` to its next wait or to its end."""
-        if task.signal is None and not task.set_running_or_notify_cancel():
-            return self._give_back(task)
-        while True:
-            if task.signal and self._is_over(task):
+            if task.signal and (task.ended or self.closed):
                 task.signal = False
             try:
-                delay_s = task.context.run(task.steps.send, task.signal)  # type: ignore[arg-type]
+                if task.signal is None and task.ended:
+                    raise CancelledError
+                delay_s = task.context.run(task.job.steps.send, task.signal)  # type: ignore[arg-type]
             except StopIteration as done:
-                # First, so that whoever waited for this result finds the place free.
-                self._give_back(task)
-                return task.set_result(done.value)
+                return self._finish(task, done.value)
             except BaseException as exc:
-                self._give_back(task)
-                return task.set_exception(exc)
+                return self._finish(task, None, exc)
             task.signal = True
-            if self._park(task, delay_s):
-                return None
+            with self._lock:
+                if task.ended or self.closed:
+                    continue
+                with contextlib.suppress(NoThreadError):
+                    return self._park(task, delay_s * wait_scale)
+            # There is no thread for the timer, so that this one waits.
+            self.wait(delay_s)
 
-    def _give_back(self, task: _Task) -> None:
-        """Let another call have this one's place."""
-        with self._changed:
-            self._running.discard(task)
+    def _park(self, task: Task, delay_s: float) -> Optional[Work]:
+        """Set ``task`` aside, and return the call that has its place then. Needs the lock; raises NoThreadError."""
+        due_s = self._clock() + delay_s
+        if delay_s > 0:
+            self._timer.wake_by(due_s)
+        task.parked = self._parked.add(due_s, task)
+        return self._leave(task)
 
-    def _is_over(self, task: _Task) -> bool:
-        return task.ended or self.closed
+    def _finish(self, task: Task, value: Any, exc: Optional[BaseException] = None) -> Optional[Work]:
+        try:
+            with self._lock:
+                self._deadlines.strike(task.timed)
+                # First, so that whoever waited for this result finds the place free.
+                return self._leave(task)
+        finally:
+            task.settle(value, exc)
 
-    def _park(self, task: _Task, delay_s: float) -> bool:
-        """Set ``task`` aside until its time; False if it has to end now."""
-        with self._changed:
-            if self._is_over(task):
+    def _leave(self, task: Task) -> Optional[Work]:
+        """Give up the thread and the place of ``task``; the call that gets them. Needs the lock."""
+        if not task.has_thread:
+            return None
+        task.has_thread = False
+        self._crew.busy -= 1
+        self._places.taken -= task.job.needs_place
+        return self._next()
+
+    def close(self) -> None:
+        """End what waits, and let the threads go; what is in flight finishes in its own."""
+        with self._lock:
+            self._closing.set()
+            waiting = [*iter(self._places.pop, None), *self._parked.pop_all_due(math.inf)]
+            waiting = [task for task in waiting if not self._give_up(task)]
+            self._crew.dismiss()
+        for task in waiting:
+            self._end_here(task)
+
+    def _end(self, task: Task, cancelled: bool) -> None:
+        """Let ``task`` make no further attempt. One that waits between two ends now, unless it was ``cancelled``."""
+        with self._lock:
+            task.ended = True
+            ends = self._claim(task) and not cancelled
+            self._deadlines.strike(task.timed)
+            if ends and self._give_up(task):
+                task.forgotten, ends = True, False
+        if ends:
+            self._end_here(task)
+
+    def _claim(self, task: Task) -> bool:
+        """Take ``task`` from where it waits; False when it does not wait. Needs the lock."""
+        return self._parked.strike(task.parked) or self._places.discard(task, task.job.group)
+
+    def _give_up(self, task: Task) -> bool:
+        """Leave it to the timer to end ``task``, where this thread has an event loop to run. Needs the lock."""
+        with contextlib.suppress(NoThreadError):
+            if not has_event_loop():
                 return False
-            self._running.discard(task)
-            entry = (self._clock() + delay_s * wait_scale, next(self._order), task)
-            heapq.heappush(self._parked, entry)
-            if self._parked[0] is entry:
-                self._watched = False  # whoever watches sleeps until a later time
-            self._rouse()
+            self._timer.wake_by(self._clock() + GRACE_S)
+            self._given_up.append(task)
             return True
+        return False
+
+    def _end_here(self, task: Task) -> None:
+        """Take a call that was claimed to its end in this thread; steps that have not begun refuse."""
+        if task.signal is not None:
+            task.signal = False
+        elif not task.set_running_or_notify_cancel():
+            return
+        self._advance(task)
+
+    def _look(self) -> Optional[float]:
+        """In the timer's thread: do what is due, and say when more will be."""
+        with self._lock:
+            ended = [self._given_up.popleft() for _ in range(min(BATCH, len(self._given_up)))]
+            late = self._deadlines.pop_all_due(self._clock(), BATCH)
+            waited = [task for task in late if self._claim(task)]
+            self._resume()
+            with contextlib.suppress(NoThreadError):
+                self._dispatch()
+        for task in [*ended, *waited]:
+            self._end_here(task)
+        for task in late:
+            task.settle_late()
+        with self._lock:
+            dues = [-math.inf if self._given_up else None, self._parked.next_due_s(), self._deadlines.next_due_s()]
+        return min((due_s for due_s in dues if due_s is not None), default=None)

@@ -14,7 +14,6 @@ from lambda_adapter import LambdaAdapter, LocalLambda
 from lambda_adapter._aws import clients
 from lambda_adapter._aws.clients import ClientLease, ClientSettings
 from support.fault_server import FaultServer, answer
-from support.turnstiles import is_free
 
 SETTINGS = ClientSettings(
     region="eu-west-3",
@@ -371,4 +370,3 @@ def test_calls_are_in_flight_together(make_adapter, make_request, send):
             for thread in threads:
                 thread.join()
     assert [response.success for response in responses] == [True] * 8
-    assert is_free(clients._registry._turnstile)

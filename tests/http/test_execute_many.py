@@ -191,7 +191,7 @@ def test_closing_the_adapter_ends_what_waits_for_a_retry(make_adapter, requests,
         target=lambda: codes.extend(response.error_code for _, response in adapter.execute_many(requests.first(3)))
     )
     thread.start()
-    until(lambda: len(adapter._workers._parked) == 3)
+    until(lambda: adapter._workers.parked == 3)
     adapter.close()
     thread.join(SOON_S)
     assert codes == ["throttled"] * 3
@@ -352,7 +352,7 @@ def test_closing_it_ends_what_waits_for_a_retry(make_adapter, requests, serve):
     adapter = make_adapter(endpoint_url=server.endpoint_url, max_concurrency=3, **FOREVER)
     pairs = adapter.execute_many(requests)
     assert next(pairs)[1].success
-    until(lambda: len(adapter._workers._parked) == 2)
+    until(lambda: adapter._workers.parked == 2)
     pairs.close()
     assert (adapter.health.total_requests, adapter.health.total_failures) == (3, 2)
     assert len(server.requests) == 3
@@ -363,7 +363,7 @@ def test_dropping_it_is_closing_it(make_adapter, requests, serve):
     adapter = make_adapter(endpoint_url=server.endpoint_url, max_concurrency=2, **FOREVER)
     for _, response in adapter.execute_many(requests):
         assert response.success
-        until(lambda: len(adapter._workers._parked) == 1)
+        until(lambda: adapter._workers.parked == 1)
         break
     gc.collect()
     assert (adapter.health.total_requests, len(server.requests)) == (2, 2)
@@ -408,7 +408,7 @@ def test_what_has_finished_comes_before_another_request_is_read(make_adapter, ma
             yield make_request(session_id=str(number))
             assert answered.wait(SOON_S)
             answered.clear()
-            until(lambda: adapter._workers._idle)
+            until(lambda: adapter._workers.idle)
 
     for request, _ in adapter.execute_many(slow()):
         order.append(f"got {request.session_id}")

@@ -86,7 +86,7 @@ def test_locks_held_at_the_fork_do_not_hang_the_child() -> None:
         assert nonces_that_came_back(adapter, "before", 4)
         from lambda_adapter._aws import clients
 
-        with adapter._workers._changed, adapter._health._lock, clients._registry._lock, clients._registry._turnstile:
+        with adapter._workers._lock, adapter._health._lock, clients._registry._lock:
             collect = in_child(lambda: nonces_that_came_back(adapter, "child", 4), timeout_s=2)
         collect()
 

@@ -17,6 +17,7 @@ from lambda_adapter._aws.credentials import LiveCredentials, Source
 from lambda_adapter.errors import ConfigurationError, CredentialsError
 from support.changing_keys import NEW, OLD, SECRET, Gate, Granter, ini, key_of, keys
 from support.fault_server import FaultServer, Reaction, hang
+from support.waiting import until
 
 REQUEST = ExecuteRequest("weather", [], "u", "e", "c", "session", "discord")
 
@@ -449,13 +450,16 @@ def test_a_source_that_is_gone_leaves_AWS_its_word(make, gate, tmp_path, monkeyp
 def test_total_timeout_ends_a_call_before_its_renewed_attempt(make, gate, tmp_path, monkeypatch):
     place = CredentialsFile(tmp_path, monkeypatch)
     place.put(OLD)
-    adapter = make(total_timeout=0.2)
-    place.put(NEW)
     script = Gate(NEW)
     script.before = lambda: time.sleep(0.3)
     gate.restart(script)
+    heard = []
+    adapter = make(total_timeout=0.2, on_attempt=heard.append)
+    place.put(NEW)
     response = adapter.execute(REQUEST)
-    assert response.invocation.executed == "no"
+    assert (response.error_code, response.invocation.executed) == ("timeout", "maybe")
+    until(lambda: heard)
+    assert [(attempt.error_code, attempt.why_ended) for attempt in heard] == [("access_denied", "total_timeout")]
     assert len(gate.requests) == 1
 
 

@@ -110,7 +110,7 @@ def test_a_call_in_backoff_holds_no_place(make_adapter, make_request, serve):
 
     async def run():
         parked = [start(adapter, make_request()) for _ in range(3)]
-        await until_async(lambda: len(adapter._workers._parked) == 3)
+        await until_async(lambda: adapter._workers.parked == 3)
         response = await soon(adapter.execute_async(make_request()))
         assert not any(task.done() for task in parked)
         adapter.close()

@@ -11,7 +11,7 @@ from lambda_adapter._aws.clients import ClientLease, ClientSettings
 from lambda_adapter._call.attempts import Invoker
 from lambda_adapter._call.backoff import Backoff
 from lambda_adapter._call.reporter import AttemptReporter
-from lambda_adapter._call.workers import drive
+from lambda_adapter._call.steps import drive
 from lambda_adapter._wire.arguments import CHECK, InvokeArguments
 from support.calls import Call, adapter_for, call_async, call_sync
 from support.fault_server import FaultServer, Reaction, answer, aws_error, close_before, respond, untyped

@@ -364,7 +364,10 @@ def test_ranges_in_the_parameter_table_are_the_limits(case):
 @BY_CLASS
 def test_all_parameters_with_a_number_have_their_range_tested(kind):
     numbers = {name for name, parameter in parameters(kind).items() if type(parameter.default) in (int, float)}
-    extra = {LambdaAdapter: {"jitter", "total_timeout", "max_pending"}, LocalLambda: {"concurrency_limit"}}
+    extra = {
+        LambdaAdapter: {"jitter", "total_timeout", "max_pending", "max_pending_per_community"},
+        LocalLambda: {"concurrency_limit"},
+    }
     tested = {name for owner, name, _ in NUMERIC.values() if owner is kind}
     assert tested == numbers | extra.get(kind, set())
 

@@ -311,6 +311,14 @@ PARAMETERS = [
         option=4,
     ),
     Parameter(
+        "max_pending_per_community",
+        default=None,
+        keyword_only=True,
+        good=[None, 0, 1, 10**6],
+        bad=[*NEITHER, -1, 0.0, 1.5],
+        option=2,
+    ),
+    Parameter(
         "allow_http",
         default=False,
         keyword_only=True,

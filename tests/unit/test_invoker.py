@@ -11,7 +11,7 @@ from lambda_adapter._call.attempts import Invoker
 from lambda_adapter._call.backoff import Backoff
 from lambda_adapter._call.outcomes import failed
 from lambda_adapter._call.reporter import AttemptReporter
-from lambda_adapter._call.workers import drive
+from lambda_adapter._call.steps import drive
 from lambda_adapter._rules.limits import MAX_ANSWER_BYTES
 from lambda_adapter._wire.arguments import InvokeArguments
 from lambda_adapter._wire.payload import EncodedRequest

@@ -16,7 +16,6 @@ LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore",
 #: What registers nothing, and why its locks are free in a child all the same.
 ELSEWHERE = {
     "_process/forks.py": "it is what tells the others, by locks of each process's own",
-    "_aws/turnstile.py Turnstile": "its owner registers, and makes another one in the child",
     "_aws/clients.py _Maker": "the registry registers, and leaves its makers behind in the parent",
     "_aws/credentials.py LiveCredentials": "belong to a maker, which the registry leaves behind in the parent",
 }

@@ -9,7 +9,8 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from lambda_adapter._call.workers import Workers, drive
+from lambda_adapter._call.steps import drive
+from lambda_adapter._call.workers import Workers
 from support.waiting import FOREVER_S, SOON_S
 
 
@@ -541,8 +542,8 @@ def test_after_a_fork_all_begins_anew_but_closed_stays_closed(make_workers, clos
     workers.submit(at_once, None).result(SOON_S)
     if closed:
         workers.close()
-    workers._changed.acquire()  # as a thread that does not exist in the child would have left it
-    changed = workers._changed
+    workers._lock.acquire()  # as a thread that does not exist in the child would have left it
+    changed = workers._lock
     workers.reset_after_fork()
     try:
         assert workers.closed is closed
