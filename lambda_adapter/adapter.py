@@ -37,6 +37,7 @@ from ._call.outcomes import Progress, Result, failed, refused, timed_out, to_res
 from ._call.places import QueueFullError
 from ._call.reporter import AttemptReporter
 from ._call.steps import Job, Steps, drive
+from ._call.streams import StreamReader
 from ._call.threads import NoThreadError
 from ._call.workers import Workers
 from ._process import forks
@@ -49,6 +50,7 @@ from .errors import CredentialsError
 from .health import Health, HealthTracker
 from .invocations import Attempt
 from .messages import ExecuteResponse, Id, Request
+from .streams import AsyncTextStream, StreamedCall, TextStream
 
 R = TypeVar("R", bound=Request)
 F = TypeVar("F", bound="Union[Future[Any], Awaitable[Any]]")
@@ -345,6 +347,70 @@ class LambdaAdapter:
             for future in running:
                 future.cancel()
 
+    def execute_stream(self, request: Request) -> TextStream:
+        """Run the module and read its answer as it is written, in the caller's thread.
+
+        Example::
+
+            with adapter.execute_stream(request) as stream:
+                for text in stream:
+                    print(text, end="", flush=True)
+            response = stream.response
+
+        Args:
+            request: As for ``execute``; it is read now, and sent with the first text that is asked for.
+
+        Returns:
+            An iterator of text. It raises nothing for what happens to the call; its ``response`` says that.
+
+        Raises:
+            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer.
+        """
+        return TextStream(self._streamed(request, needs_place=False))
+
+    def execute_stream_async(self, request: Request) -> AsyncTextStream:
+        """``execute_stream`` for the caller's event loop: one of this adapter's own daemon threads reads.
+
+        It takes one place of ``max_concurrency`` until its end. A reader who is slow slows the function.
+
+        Example::
+
+            async with adapter.execute_stream_async(request) as stream:
+                async for text in stream:
+                    await edit(text)
+            response = stream.response
+
+        Args:
+            request: As for ``execute``; it is read now, and sent with the ``async with``.
+
+        Returns:
+            An asynchronous iterator of text. It raises nothing for what happens to the call.
+
+        Raises:
+            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer.
+        """
+        return AsyncTextStream(self._streamed(request, needs_place=True))
+
+    def _streamed(self, request: Request, needs_place: bool) -> Union[ExecuteResponse, StreamedCall]:
+        """A call whose answer is read as it comes; or the answer to one that makes no attempt."""
+        if self.invocation_type != "RequestResponse":
+            raise ValueError(f"a stream needs invocation_type RequestResponse, not {self.invocation_type}")
+        deadline = self._deadline()
+        call = self._prepare(request)
+        if isinstance(call, Failure):
+            return self._refuse(call)
+        ending = self._ending(call, deadline)
+        reader = StreamReader(ending.progress)
+        at_s = None if deadline is None else deadline.at_s
+        job = Job(
+            self._steps(call, deadline, ending, reader), _group(call.community_id), needs_place, at_s, ending.late
+        )
+
+        def submit(pumped: "Job[Any]") -> "Union[ExecuteResponse, Future[Any]]":
+            return self._submit(lambda: self._workers.submit(lambda: pumped))
+
+        return StreamedCall(job, reader, ending, submit, self._workers.wait)
+
     def _begin(self, request: Any) -> "Union[ExecuteResponse, Future[ExecuteResponse]]":
         """Hand a call to the adapter's own threads; or the answer to one that makes no attempt."""
         job = self._job(request)
@@ -413,11 +479,14 @@ class LambdaAdapter:
         call = self._prepare(request)
         if isinstance(call, Failure):
             return self._refuse(call)
-        ending = Ending(self._circuit, self._health, self.function_name, call.request_id, deadline, self._refuse)
+        ending = self._ending(call, deadline)
         steps = self._steps(call, deadline, ending)
         if deadline is None:
             return Job(steps, _group(call.community_id), needs_place)
         return Job(steps, _group(call.community_id), needs_place, deadline.at_s, ending.late)
+
+    def _ending(self, call: EncodedRequest, deadline: Optional[Deadline]) -> Ending:
+        return Ending(self._circuit, self._health, self.function_name, call.request_id, deadline, self._refuse)
 
     def _prepare(self, request: Request) -> Union[EncodedRequest, Failure]:
         """Everything that can be decided without an attempt."""
@@ -435,8 +504,17 @@ class LambdaAdapter:
             return Failure("payload_too_large", f"{len(call.payload)} bytes, and {self.invocation_type} takes {most}")
         return call if self._circuit.admits() else self._circuit_open()
 
-    def _steps(self, call: EncodedRequest, deadline: Optional[Deadline], ending: Ending) -> Steps[Any]:
-        """The blocking call, in steps between which its driver waits. None when its deadline has ended it."""
+    def _steps(
+        self,
+        call: EncodedRequest,
+        deadline: Optional[Deadline],
+        ending: Ending,
+        reader: Optional[StreamReader] = None,
+    ) -> Steps[Any]:
+        """The blocking call, in steps between which its driver waits. None when it was ended from outside.
+
+        With a ``reader`` the steps yield the text of the answer as well.
+        """
         if self._workers.closed:
             return ending.refuse(Failure("closed", "the adapter is closed"))
         if ending.is_too_late(time.monotonic()):
@@ -447,7 +525,7 @@ class LambdaAdapter:
             size = len(call.payload)
             logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, call.request_id, size)
             try:
-                result = yield from self._invoker.attempts(call, deadline, ending.progress)
+                result = yield from self._invoker.attempts(call, deadline, ending.progress, reader)
             except Exception as exc:
                 check_not_interrupted(exc)
                 result = Result(failed(failures.internal(exc)), attempts=1)

@@ -45,6 +45,8 @@ class Invocation:
     report: Optional[Report] = None
     #: Why no further attempt followed; None when none was made.
     why_ended: Optional[WhyEnded] = None
+    #: Of a streamed call: seconds from the first attempt's start to the first text; None when none came.
+    first_text_s: Optional[float] = None
 
 
 @attrs.frozen
@@ -66,3 +68,5 @@ class Attempt:
     next_delay_s: Optional[float]
     #: Why no further attempt follows; None when one does.
     why_ended: Optional[WhyEnded]
+    #: Of a streamed call: seconds from this attempt's start to the first text; None when none came.
+    first_text_s: Optional[float] = None

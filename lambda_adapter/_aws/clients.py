@@ -60,6 +60,7 @@ class _SharedClient:
         #: None where the keys are parameters.
         self.credentials = credentials
         self.invoke = client.invoke
+        self.invoke_with_response_stream = client.invoke_with_response_stream
         weakref.finalize(self, client.close).atexit = False
 
 
@@ -226,12 +227,15 @@ class GivenClient:
     def __init__(self, client: LambdaClient) -> None:
         self.client = client
         self.invoke = client.invoke
+        # Looked up when it is called: a client that is none of boto3's need not have it.
+        self.invoke_with_response_stream = lambda **arguments: client.invoke_with_response_stream(**arguments)  # type: ignore[attr-defined]
         # Its owner may have it retry.
         sending.watch(client, retries=True)
         register = getattr(getattr(getattr(client, "meta", None), "events", None), "register", None)
         if callable(register):
             # With an id, so that adapters that are given the same client do it once.
-            register("before-parse.lambda.Invoke", _end_interim, unique_id="lambda-adapter-interim")
+            for operation in sending.OPERATIONS:
+                register(f"before-parse.lambda.{operation}", _end_interim, unique_id="lambda-adapter-interim")
 
     def get(self) -> "GivenClient":
         return self
@@ -249,8 +253,9 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
 
     client = _reachable_client(session, settings)
     sending.watch(client)
-    client.meta.events.register("before-parse.lambda.Invoke", _end_interim)
-    client.meta.events.register("before-parse.lambda.Invoke", _blank_unreadable_error)
+    for operation in sending.OPERATIONS:
+        client.meta.events.register(f"before-parse.lambda.{operation}", _end_interim)
+        client.meta.events.register(f"before-parse.lambda.{operation}", _blank_unreadable_error)
     # What is left of botocore's retries: a handler that asks whether to retry, and two headers that tell AWS of it and
     # have to be signed. Without them a call takes 7 % less CPU.
     client.meta.events.unregister("needs-retry.lambda", unique_id="retry-config-lambda")

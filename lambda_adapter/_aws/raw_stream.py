@@ -26,7 +26,7 @@ class RawStream:
 
     def __init__(self, event_stream: Any) -> None:
         self._events = event_stream
-        self._raw = getattr(event_stream, "_raw_stream", None)
+        self._raw: Any = getattr(event_stream, "_raw_stream", None)
         self._http: Any = getattr(self._raw, "_fp", None)
         self._socket = _socket_of(self._http)
         #: read_timeout, as whoever made the client has set it.

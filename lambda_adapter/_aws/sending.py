@@ -11,6 +11,9 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import attrs
 
+#: What this package asks of Lambda, by botocore's names, which are part of its events' names.
+OPERATIONS = ("Invoke", "InvokeWithResponseStream")
+
 _mine = threading.local()
 
 #: More exceptions than this behind one another are a circle that somebody made by hand.
@@ -71,14 +74,15 @@ def watch(client: object, retries: bool = False) -> None:
         retries: The client may send several requests for one call.
     """
     events = getattr(getattr(client, "meta", None), "events", None)
-    handlers = {"provide-client-params.lambda.Invoke": _on_call, "before-send.lambda.Invoke": _on_send}
+    handlers = {"provide-client-params": _on_call, "before-send": _on_send}
     if retries:
-        handlers["request-created.lambda.Invoke"] = _on_request
-        handlers["needs-retry.lambda.Invoke"] = _on_end
+        handlers.update({"request-created": _on_request, "needs-retry": _on_end})
     try:
-        for event, handler in handlers.items():
-            # First: a handler that answers in AWS's place keeps those behind it from being called.
-            events.register_first(event, handler, unique_id=f"lambda-adapter-{handler.__name__}")  # type: ignore[union-attr]
+        for operation in OPERATIONS:
+            for moment, handler in handlers.items():
+                # First: a handler that answers in AWS's place keeps those behind it from being called.
+                event, unique_id = f"{moment}.lambda.{operation}", f"lambda-adapter-{handler.__name__}"
+                events.register_first(event, handler, unique_id=unique_id)  # type: ignore[union-attr]
     except Exception:
         # It is none of boto3's clients. What its exceptions mean is then told by their classes.
         return

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import Any, Callable, Generator, List, Mapping, Optional
+from typing import Any, Callable, Generator, List, Mapping, Optional, Union
 
 import attrs
 
@@ -29,10 +29,21 @@ from .deadline import Deadline
 from .interruptions import check_not_interrupted
 from .outcomes import Outcome, Progress, Result, failed
 from .reporter import AttemptReporter
+from .streams import StreamReader, Texts
 
 logger = logging.getLogger("lambda_adapter")
 
 _CHUNK_BYTES = 65_536
+
+
+@attrs.frozen
+class _Sent:
+    """A request that was answered, as far as the answer's head says."""
+
+    #: Kept until the answer has been read.
+    client: object
+    response: Mapping[str, Any]
+    head: Head
 
 
 class Invoker:
@@ -66,12 +77,17 @@ class Invoker:
         self._renew = renew
 
     def attempts(
-        self, call: EncodedRequest, deadline: Optional[Deadline] = None, progress: Optional[Progress] = None
-    ) -> Generator[float, bool, Result]:
+        self,
+        call: EncodedRequest,
+        deadline: Optional[Deadline] = None,
+        progress: Optional[Progress] = None,
+        reader: Optional[StreamReader] = None,
+    ) -> Generator[Any, bool, Result]:
         """The attempt loop. Blocks while a request is in flight; never waits between attempts.
 
         Yields the seconds to wait before the next attempt. Whoever runs it waits in its own way, then sends True for
-        the next attempt or False to end the call with what it has.
+        the next attempt or False to end the call with what it has. With a ``reader``, which has the same ``progress``,
+        the answer is a stream: its texts are yielded as well, and sent True for the next or False to leave it.
         """
         started = begun = self._clock()
         progress = progress or Progress()
@@ -80,12 +96,17 @@ class Invoker:
         while why_ended is None:
             number += 1
             progress.attempts = number
-            outcome = self._attempt(call, number, deadline, may_renew=not renewed)
+            if reader is None:
+                outcome = self._attempt(call, number, deadline, may_renew=not renewed)
+            else:
+                outcome = yield from self._streamed(call, number, deadline, not renewed, reader)
             renewed = renewed or (outcome.failure is not None and outcome.failure.renewed)
             ended = self._clock()
             delay_s = self._delay_s(outcome, number)
             why_ended = self._why_final(outcome, number, deadline, ended + delay_s)
-            self._reporter.report(number, outcome, ended - begun, None if why_ended else delay_s, why_ended)
+            first_text_s = None if progress.first_text_at_s is None else progress.first_text_at_s - begun
+            next_delay_s = None if why_ended else delay_s
+            self._reporter.report(number, outcome, ended - begun, next_delay_s, why_ended, first_text_s)
             if why_ended is None:
                 self._log_retry(call, number, outcome, delay_s)
                 goes_on = yield delay_s
@@ -93,7 +114,7 @@ class Invoker:
                 why_ended = self._why_final(outcome, number, deadline, begun)
                 why_ended = why_ended if goes_on or why_ended == "total_timeout" else "ended"
         outcome = _told_why(outcome, why_ended, deadline)
-        return Result(outcome, attempts=number, duration_s=self._clock() - started, why_ended=why_ended)
+        return Result(outcome, number, self._clock() - started, why_ended, progress.first_text_s)
 
     def _delay_s(self, outcome: Outcome, number: int) -> float:
         """Seconds from attempt ``number`` (from 1) to the next, if there is to be one."""
@@ -108,6 +129,8 @@ class Invoker:
         failure = outcome.failure
         if failure is None:
             return "succeeded"
+        if outcome.final is not None:
+            return outcome.final
         # Nothing ran, and waiting mends nothing: with other credentials there is one more attempt in any case.
         if not failure.renewed:
             if not failure.transient:
@@ -136,6 +159,31 @@ class Invoker:
         self, call: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool = False
     ) -> Outcome:
         """One request and its whole answer. Raises no Exception but what a signal handler raised."""
+        sent = self._send("invoke", call, number, deadline, may_renew)
+        if isinstance(sent, Outcome):
+            return sent
+        response, head = sent.response, sent.head
+        try:
+            return self._judge(response, to_text(_read_body(response)), call.payload, head)
+        except InvalidAnswerError as exc:
+            return failed(Failure("invalid_response", str(exc)), head)
+        except Exception as exc:
+            check_not_interrupted(exc)
+            return failed(failures.from_lost_answer(exc), head)
+
+    def _streamed(
+        self, call: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool, reader: StreamReader
+    ) -> Texts:
+        """The same, and the answer is given as it comes."""
+        sent = self._send("invoke_with_response_stream", call, number, deadline, may_renew)
+        if isinstance(sent, Outcome):
+            return sent
+        return (yield from reader.read(sent.response, sent.head, call.payload, deadline))
+
+    def _send(
+        self, operation: str, call: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool
+    ) -> Union[Outcome, "_Sent"]:
+        """One request, up to the head of its answer."""
         try:
             shared = self._client()
         except Exception as exc:
@@ -145,7 +193,7 @@ class Invoker:
         sending = Sending()
         try:
             with sending:
-                response = shared.invoke(**arguments)
+                response = getattr(shared, operation)(**arguments)
         except Exception as exc:
             check_not_interrupted(exc)
             failure = failures.from_exception(exc, sending, getattr(shared, "client", shared))
@@ -153,16 +201,9 @@ class Invoker:
                 failure = self._renewed(failure, shared)
             return failed(failures.of_dry_run(failure) if self._arguments.invocation_type == "DryRun" else failure)
         try:
-            head = read_head(response)
+            return _Sent(shared, response, read_head(response))
         except Exception as exc:
             return failed(failures.internal(exc))
-        try:
-            return self._judge(response, to_text(_read_body(response)), call.payload, head)
-        except InvalidAnswerError as exc:
-            return failed(Failure("invalid_response", str(exc)), head)
-        except Exception as exc:
-            check_not_interrupted(exc)
-            return failed(failures.from_lost_answer(exc), head)
 
     def _renewed(self, failure: Failure, shared: object) -> Failure:
         """The refusal of a client's credentials, after others have been asked for."""
@@ -198,7 +239,7 @@ class Invoker:
 def _told_why(outcome: Outcome, why_ended: WhyEnded, deadline: Optional[Deadline]) -> Outcome:
     """The outcome of a call that another attempt might have mended says why there was none."""
     failure = outcome.failure
-    if failure is None or why_ended not in ("total_timeout", "ended"):
+    if failure is None or outcome.final is not None or why_ended not in ("total_timeout", "ended"):
         return outcome
     why = deadline.cause if deadline and why_ended == "total_timeout" else "the call was ended before its next attempt"
     return attrs.evolve(outcome, failure=attrs.evolve(failure, cause=f"{failure.cause}; {why}"))

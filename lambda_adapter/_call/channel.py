@@ -74,17 +74,17 @@ class Channel:
                 return text
             if self._exception is not None:
                 raise self._exception
-            return "" if self._is_open else None
+            return None if self._has_ended or self._left else ""
 
-    def wait(self) -> None:
-        """Block until there is something to take."""
+    def wait(self, limit_s: Optional[float] = None) -> None:
+        """Block until there is something to take, or the response."""
         with self._changed:
-            self._changed.wait_for(lambda: self._texts or not self._is_open)
+            self._changed.wait_for(lambda: self._texts or self._has_ended, limit_s)
 
     def wake(self, wake: Callable[[], object]) -> bool:
         """Have ``wake`` called once there is something to take; False when there is already."""
         with self._changed:
-            if self._texts or not self._is_open:
+            if self._texts or self._has_ended or self._left:
                 return False
             self._wake = wake
             return True
@@ -94,8 +94,8 @@ class Channel:
         return len(self._texts) >= _MAX_TEXTS or self._chars >= _MAX_CHARS
 
     @property
-    def _is_open(self) -> bool:
-        return self.response is None and self._exception is None and not self._left
+    def _has_ended(self) -> bool:
+        return self.response is not None or self._exception is not None
 
     def _rouse(self) -> None:
         self._changed.notify_all()

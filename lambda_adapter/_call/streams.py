@@ -15,7 +15,7 @@ from .._wire.frames import Complete, FrameError
 from .._wire.head import Head, known_function_error
 from .._wire.log_tail import decode_log_tail
 from .._wire.stream import TextReader
-from ..codes import WhyEnded
+from ..codes import Executed, WhyEnded
 from .deadline import Deadline
 from .interruptions import check_not_interrupted
 from .outcomes import Outcome, Progress, Result, out_of_time, partial
@@ -58,7 +58,7 @@ class StreamReader:
         duration_s = 0.0 if progress.started_s is None else self._clock() - progress.started_s
         outcome = _abandoned(progress)
         why_ended: Optional[WhyEnded] = "ended" if progress.attempts else None
-        return Result(outcome, progress.attempts, duration_s, why_ended, progress.first_text_after_s)
+        return Result(outcome, progress.attempts, duration_s, why_ended, progress.first_text_s)
 
     def read(self, response: Mapping[str, Any], head: Head, payload: bytes, deadline: Optional[Deadline]) -> Texts:
         """One attempt's answer, from its head to its end. ``payload`` is the request's."""
@@ -125,7 +125,7 @@ class StreamReader:
 
     def _note(self, text: str) -> None:
         if not self._progress.texts:
-            self._progress.first_text_s = self._clock()
+            self._progress.first_text_at_s = self._clock()
         self._progress.texts.append(text)
 
     def _lost(self, exc: Optional[Exception], deadline: Optional[Deadline]) -> Outcome:
@@ -134,22 +134,22 @@ class StreamReader:
         if self._left:
             return _abandoned(progress)
         if deadline is not None and deadline.is_up(self._clock()):
-            return out_of_time(deadline, progress)
+            return out_of_time(deadline, progress) if progress.texts else Outcome("maybe", None, Failure("timeout"))
         if exc is None:
             failure = Failure("connection_lost", "the answer ended before the function had")
         else:
             failure = failures.from_lost_answer(exc)
+            if failure.error_code == "timeout":
+                failure = attrs.evolve(failure, cause="nothing came within read_timeout")
         if not progress.texts:
             return Outcome(executed=failure.executed, failure=failure, head=progress.head)
         # Its reader has seen the beginning: another attempt would begin anew.
-        failure = attrs.evolve(failure, executed="yes", transient=False)
-        return attrs.evolve(partial(failure, progress), final="may_have_run")
+        return partial(attrs.evolve(failure, executed="yes", transient=False), progress, final="may_have_run")
 
 
 def _abandoned(progress: Progress) -> Outcome:
-    executed = "yes" if progress.texts else "maybe" if progress.attempts else "no"
-    failure = Failure("abandoned", executed=executed)  # type: ignore[arg-type]
-    return attrs.evolve(partial(failure, progress), final="ended")
+    executed: Executed = "yes" if progress.texts else "maybe" if progress.attempts else "no"
+    return partial(Failure("abandoned", executed=executed), progress, final="ended")
 
 
 def _with_end(head: Head, complete: Complete) -> Head:
