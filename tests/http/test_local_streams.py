@@ -242,29 +242,26 @@ def test_close_cuts_a_stream():
     connection.close()
 
 
-def test_awss_own_sdk_reads_it(local, monkeypatch):
-    """Python 3.12 and newer have it; it is asynchronous, and parses with awscrt or its own code."""
+def test_awss_own_sdk_reads_it(local):
+    """Python 3.12 and newer have it; it is asynchronous, and has a parser of its own."""
     pytest.importorskip("aws_sdk_lambda", reason="aws-sdk-lambda is not installed (it needs Python 3.12)")
-    from aws_sdk_lambda.client import LambdaClient
-    from aws_sdk_lambda.config import Config
+    from aws_sdk_lambda.client import AsyncLambdaClient
+    from aws_sdk_lambda.config import AsyncLambdaConfig
     from aws_sdk_lambda.models import InvokeWithResponseStreamInput
-    from smithy_aws_core.identity import EnvironmentCredentialsResolver
 
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS["aws_access_key_id"])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS["aws_secret_access_key"])
+    async def read(name):
+        config = await AsyncLambdaConfig.resolve(region="us-east-1", endpoint_uri=local.endpoint_url, **CREDENTIALS)
+        async with AsyncLambdaClient(config) as client:
+            answer = await client.invoke_with_response_stream(
+                InvokeWithResponseStreamInput(function_name=name, payload=b"{}")
+            )
+            async with answer as stream:
+                return [event.value async for event in stream.output_stream]
 
-    async def main():
-        config = Config(
-            region="us-east-1",
-            endpoint_uri=local.endpoint_url,
-            aws_credentials_identity_resolver=EnvironmentCredentialsResolver(),
-        )
-        asked = InvokeWithResponseStreamInput(function_name="talk", payload=b"{}")
-        answer = await LambdaClient(config=config).invoke_with_response_stream(asked)
-        async with answer as stream:
-            _, receiver = await stream.await_output()
-            return [event.value async for event in receiver]
-
-    *chunks, last = asyncio.run(main())
-    assert [chunk.payload for chunk in chunks] == TALK
+    *chunks, last = asyncio.run(read("talk"))
+    assert [chunk.payload or b"" for chunk in chunks] == TALK  # it reads an empty payload as none
     assert last.error_code is None
+    *chunks, last = asyncio.run(read("fails"))
+    assert [chunk.payload for chunk in chunks] == [b"Hel"]
+    assert last.error_code == "Unhandled"
+    assert json.loads(last.error_details)["errorType"] == "ValueError"

@@ -404,7 +404,11 @@ def test_the_table_of_mock_lambda_names_every_methods_parameters_with_their_defa
         if default != "none":
             assert default_of(default) == actual[method, name].default, (method, name)
     no_value = {(row[0], row[1]) for row in MOCK_ROWS if row[2] == "none"}
-    assert no_value == {("MockLambda.function", "answer"), ("MockFunction.answers", "*answers")}
+    assert no_value == {
+        ("MockLambda.function", "answer"),
+        ("MockFunction.answers", "*answers"),
+        ("MockFunction.streams", "*texts"),
+    }
     by_keyword = {name for (_, name), p in actual.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
     sentence = re.search(r"^(.*) are keyword-only", section(USAGE, "### mock_lambda"), re.MULTILINE)[1]
     assert by_keyword == set(re.findall(r"`(\w+)`", sentence))
@@ -420,16 +424,22 @@ def test_ranges_in_the_table_of_mock_lambda_are_the_limits(case):
     required = {"code": "AccessDeniedException", "status": 403} if method.endswith("rejects") else {}
     good, bad = edges(limits)
     with testing.mock_lambda() as mock:
-        add = getattr(mock.function("function"), method.split(".")[1])
+
+        def add(value):
+            function = mock.function("function")
+            # What comes before is what streams says.
+            ready = function.streams("text") if name == "after" else function
+            getattr(ready, method.split(".")[1])(**{**required, name: value})
+
         for value in good:
-            add(**{**required, name: value})
+            add(value)
         for value in bad:
             with pytest.raises(ValueError, match=name):
-                add(**{**required, name: value})
+                add(value)
 
 
 def test_all_parameters_of_mock_lambda_with_a_number_have_their_range_tested():
-    numbers = {(m, n) for m, n in mock_methods() if n in ("times", "retry_after", "status")}
+    numbers = {(m, n) for m, n in mock_methods() if n in ("times", "retry_after", "status", "after")}
     assert {(row[0], row[1]) for row in MOCK_NUMERIC.values()} == numbers
 
 
