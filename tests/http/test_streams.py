@@ -313,16 +313,16 @@ def test_a_cancelled_task_leaves_its_stream(make_local, talker):
         async with adapter.execute_stream_async(REQUEST) as stream:
             responses.append(stream)
             async for _ in stream:
-                heard.set()
+                heard.append(True)
 
     async def main():
         task = asyncio.ensure_future(read())
-        await soon(heard.wait())
+        await until_async(lambda: heard)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    responses, heard = [], asyncio.Event()
+    responses, heard = [], []
     adapter = make_local()
     talker.steps.release()
     asyncio.run(main())
