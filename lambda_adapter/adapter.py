@@ -42,6 +42,7 @@ from ._call.threads import NoThreadError
 from ._call.workers import Workers
 from ._process import forks
 from ._rules import limits, validation
+from ._rules.validation import checked
 from ._wire.arguments import CHECK, InvokeArguments
 from ._wire.payload import EncodedRequest, UnfitRequestError, encode_request
 from .circuit import Circuit, CircuitBreaker
@@ -49,7 +50,7 @@ from .codes import InvocationType
 from .errors import CredentialsError
 from .health import Health, HealthTracker
 from .invocations import Attempt
-from .messages import ExecuteResponse, Id, Request
+from .messages import ExecuteResponse, Request
 from .streams import AsyncTextStream, StreamedCall, TextStream
 
 R = TypeVar("R", bound=Request)
@@ -95,8 +96,8 @@ class LambdaAdapter:
         jitter: The share of each delay that is random, 0.0 to 1.0.
         total_timeout: Seconds until the caller has an answer, over 0 and up to 86,400: queueing, credentials, attempts
             and waits are all within it. An attempt that is in flight then still finishes in its thread.
-        max_concurrency: Invocations in flight at once through ``execute_async`` and ``execute_many``, 1 to 1,024.
-            Places go round the communities that wait.
+        max_concurrency: Calls through ``execute_async`` and ``execute_many`` that run at once, 1 to 1,024. Places go
+            round the communities that wait.
         max_pending: Further calls that may wait for a place, from 0; one more is refused as ``overloaded``. None: any
             number.
         max_pending_per_community: The same for the calls of one community.
@@ -118,9 +119,9 @@ class LambdaAdapter:
     """
 
     function_identifier: str
-    region: str = attrs.field(validator=validation.region)
-    module_name: str = attrs.field(validator=validation.module_name)
-    function_prefix: Optional[str] = attrs.field(default=None, validator=validation.function_prefix)
+    region: str = attrs.field(validator=checked(validation.check_region))
+    module_name: str = attrs.field(validator=checked(validation.check_module_name))
+    function_prefix: Optional[str] = attrs.field(default=None, validator=checked(validation.check_function_prefix))
     invocation_type: InvocationType = attrs.field(
         default="RequestResponse", validator=validation.one_of(get_args(InvocationType))
     )
@@ -129,17 +130,23 @@ class LambdaAdapter:
     max_retry_delay: float = attrs.field(default=30.0, validator=validation.number(most=limits.MAX_DELAY_S))
     connect_timeout: float = attrs.field(default=10.0, validator=validation.number(most=limits.MAX_CONNECT_TIMEOUT_S))
     read_timeout: float = attrs.field(default=30.0, validator=validation.number(most=limits.MAX_READ_TIMEOUT_S))
-    aws_access_key_id: Optional[str] = attrs.field(default=None, validator=validation.credential, repr=False)
-    aws_secret_access_key: Optional[str] = attrs.field(default=None, validator=validation.credential, repr=False)
-    module_version: str = attrs.field(default="1.0.0", validator=validation.module_version)
-    required_scopes: List[str] = attrs.field(default=None, converter=validation.to_scopes, validator=validation.scopes)
+    aws_access_key_id: Optional[str] = attrs.field(
+        default=None, validator=checked(validation.check_credential), repr=False
+    )
+    aws_secret_access_key: Optional[str] = attrs.field(
+        default=None, validator=checked(validation.check_credential), repr=False
+    )
+    module_version: str = attrs.field(default="1.0.0", validator=checked(validation.check_module_version))
+    required_scopes: List[str] = attrs.field(
+        default=None, converter=validation.to_scopes, validator=checked(validation.check_scopes)
+    )
     aws_session_token: Optional[str] = attrs.field(
-        default=None, validator=validation.credential, repr=False, kw_only=True
+        default=None, validator=checked(validation.check_credential), repr=False, kw_only=True
     )
     endpoint_url: Optional[str] = attrs.field(default=None, repr=False, kw_only=True)
     client: Optional[LambdaClient] = attrs.field(default=None, repr=False, kw_only=True)
-    qualifier: Optional[str] = attrs.field(default=None, validator=validation.qualifier, kw_only=True)
-    idempotent: bool = attrs.field(default=True, validator=validation.flag, kw_only=True)
+    qualifier: Optional[str] = attrs.field(default=None, validator=checked(validation.check_qualifier), kw_only=True)
+    idempotent: bool = attrs.field(default=True, validator=checked(validation.check_flag), kw_only=True)
     jitter: float = attrs.field(default=1.0, validator=validation.number(most=1, positive=False), kw_only=True)
     total_timeout: Optional[float] = attrs.field(
         default=None, validator=optional(validation.number(most=limits.MAX_TOTAL_TIMEOUT_S)), kw_only=True
@@ -153,17 +160,17 @@ class LambdaAdapter:
     max_pending_per_community: Optional[int] = attrs.field(
         default=None, validator=optional(validation.integer(least=0)), kw_only=True
     )
-    allow_http: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
-    enforce_scopes: bool = attrs.field(default=True, validator=validation.flag, kw_only=True)
-    isolate_communities: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
-    send_client_context: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
-    log_tail: bool = attrs.field(default=False, validator=validation.flag, kw_only=True)
+    allow_http: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
+    enforce_scopes: bool = attrs.field(default=True, validator=checked(validation.check_flag), kw_only=True)
+    isolate_communities: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
+    send_client_context: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
+    log_tail: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
     unhealthy_threshold: int = attrs.field(default=3, validator=validation.integer(least=1), kw_only=True)
     circuit_breaker: Optional[CircuitBreaker] = attrs.field(
         default=None, validator=optional(validation.instance(CircuitBreaker)), kw_only=True
     )
     on_attempt: Optional[Callable[[Attempt], object]] = attrs.field(
-        default=None, validator=optional(validation.plain_function), repr=False, kw_only=True
+        default=None, validator=optional(checked(validation.check_plain_function)), repr=False, kw_only=True
     )
 
     #: The name that is invoked: prefix and identifier in one.
@@ -177,18 +184,20 @@ class LambdaAdapter:
     _workers: Workers = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        validation.complete_credentials(self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
-        validation.own_client(self.client, self.region, self.aws_access_key_id, self.endpoint_url)
+        validation.check_credentials_complete(
+            self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token
+        )
+        validation.check_own_client(self.client, self.region, self.aws_access_key_id, self.endpoint_url)
         if self.endpoint_url is not None:
             validation.check_endpoint("endpoint_url", self.endpoint_url, self.allow_http)
         function = validation.function(self.function_identifier, self.function_prefix, self.region)
-        validation.one_qualifier(function, self.qualifier)
-        validation.synchronous(
+        validation.check_one_qualifier(function, self.qualifier)
+        validation.check_synchronous(
             self.invocation_type, log_tail=self.log_tail, send_client_context=self.send_client_context
         )
         lease = self._lease_client(function.text)
         if self.isolate_communities:
-            validation.knows_tenants(lease.get().client)
+            validation.check_tenants_known(lease.get().client)
         arguments = InvokeArguments(
             function.text,
             invocation_type=self.invocation_type,
@@ -396,22 +405,20 @@ class LambdaAdapter:
         if self.invocation_type != "RequestResponse":
             raise ValueError(f"a stream needs invocation_type RequestResponse, not {self.invocation_type}")
         deadline = self._deadline()
-        call = self._prepare(request)
-        if isinstance(call, Failure):
-            return self._refuse(call)
-        ending = self._ending(call, deadline)
+        encoded = self._prepare(request)
+        if isinstance(encoded, Failure):
+            return self._refuse(encoded)
+        ending = self._ending(encoded, deadline)
         reader = StreamReader(ending.progress)
         at_s = None if deadline is None else deadline.at_s
-        job = Job(
-            self._steps(call, deadline, ending, reader), _group(call.community_id), needs_place, at_s, ending.late
-        )
+        job = Job(self._steps(encoded, deadline, ending, reader), encoded.community, needs_place, at_s, ending.late)
 
         def submit(pumped: "Job[Any]") -> "Union[ExecuteResponse, Future[Any]]":
             return self._submit(lambda: self._workers.submit(lambda: pumped))
 
         return StreamedCall(job, reader, ending, submit, self._workers.wait)
 
-    def _begin(self, request: Any) -> "Union[ExecuteResponse, Future[ExecuteResponse]]":
+    def _begin(self, request: Request) -> "Union[ExecuteResponse, Future[ExecuteResponse]]":
         """Hand a call to the adapter's own threads; or the answer to one that makes no attempt."""
         job = self._job(request)
         if isinstance(job, ExecuteResponse):
@@ -476,42 +483,44 @@ class LambdaAdapter:
     def _job(self, request: Request, needs_place: bool = True) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
         """A call, ready to be run; or the answer to one that makes no attempt."""
         deadline = self._deadline()
-        call = self._prepare(request)
-        if isinstance(call, Failure):
-            return self._refuse(call)
-        ending = self._ending(call, deadline)
-        steps = self._steps(call, deadline, ending)
+        encoded = self._prepare(request)
+        if isinstance(encoded, Failure):
+            return self._refuse(encoded)
+        ending = self._ending(encoded, deadline)
+        steps = self._steps(encoded, deadline, ending)
         if deadline is None:
-            return Job(steps, _group(call.community_id), needs_place)
-        return Job(steps, _group(call.community_id), needs_place, deadline.at_s, ending.late)
+            return Job(steps, encoded.community, needs_place)
+        return Job(steps, encoded.community, needs_place, deadline.at_s, ending.late)
 
-    def _ending(self, call: EncodedRequest, deadline: Optional[Deadline]) -> Ending:
-        return Ending(self._circuit, self._health, self.function_name, call.request_id, deadline, self._refuse)
+    def _ending(self, encoded: EncodedRequest, deadline: Optional[Deadline]) -> Ending:
+        return Ending(self._circuit, self._health, self.function_name, encoded.request_id, deadline, self._refuse)
 
     def _prepare(self, request: Request) -> Union[EncodedRequest, Failure]:
         """Everything that can be decided without an attempt."""
         forks.check()
         try:
-            call = encode_request(request)
-            self._arguments.check(call)
+            encoded = encode_request(request)
+            self._arguments.check(encoded)
         except UnfitRequestError as exc:
             return Failure("invalid_request", str(exc))
-        if self.enforce_scopes and not self.validate_scopes(call.scopes):
-            missing = ", ".join(sorted(self._required.difference(call.scopes)))
+        if self.enforce_scopes and not self.validate_scopes(encoded.scopes):
+            missing = ", ".join(sorted(self._required.difference(encoded.scopes)))
             return Failure("missing_scopes", f"the caller lacks {missing}")
         most = _MAX_PAYLOAD_BYTES[self.invocation_type]
-        if len(call.payload) > most:
-            return Failure("payload_too_large", f"{len(call.payload)} bytes, and {self.invocation_type} takes {most}")
-        return call if self._circuit.admits() else self._circuit_open()
+        if len(encoded.payload) > most:
+            return Failure(
+                "payload_too_large", f"{len(encoded.payload)} bytes, and {self.invocation_type} takes {most}"
+            )
+        return encoded if self._circuit.admits() else self._circuit_open()
 
     def _steps(
         self,
-        call: EncodedRequest,
+        encoded: EncodedRequest,
         deadline: Optional[Deadline],
         ending: Ending,
         reader: Optional[StreamReader] = None,
     ) -> Steps[Any]:
-        """The blocking call, in steps between which its driver waits. None when it was ended from outside.
+        """The blocking encoded, in steps between which its driver waits. None when it was ended from outside.
 
         With a ``reader`` the steps yield the text of the answer as well.
         """
@@ -522,13 +531,13 @@ class LambdaAdapter:
         if not ending.enter():
             return ending.refuse(self._circuit_open())
         try:
-            size = len(call.payload)
-            logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, call.request_id, size)
+            size = len(encoded.payload)
+            logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, encoded.request_id, size)
             try:
-                result = yield from self._invoker.attempts(call, deadline, ending.progress, reader)
+                result = yield from self._invoker.attempts(encoded, deadline, ending.progress, reader)
             except Exception as exc:
                 check_not_interrupted(exc)
-                result = Result(failed(failures.internal(exc)), attempts=1)
+                result = Result(failed(failures.internal(exc)), attempts=1, why_ended="permanent")
             return ending.finish(result)
         finally:
             ending.abandon()
@@ -539,7 +548,7 @@ class LambdaAdapter:
     def _circuit_open(self) -> Failure:
         wait_s = self._circuit.wait_s()
         when = f"is tried again in {math.ceil(wait_s)} s" if wait_s else "is being tried"
-        return Failure("circuit_open", f"the function has failed too often in a row and {when}")
+        return Failure("circuit_open", f"the function has failed too often and {when}")
 
     def _refuse(self, failure: Failure) -> ExecuteResponse:
         """The answer to a call that makes no attempt."""
@@ -602,8 +611,3 @@ class LambdaAdapter:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
-
-
-def _group(community_id: Id) -> Id:
-    """Whose call it is, as the payload has it: an enum's member counts as its value, and 5 is not "5"."""
-    return str.__str__(community_id) if isinstance(community_id, str) else int.__index__(community_id)

@@ -1,4 +1,4 @@
-"""The circuit breaker: after enough failures in a row a function is left alone for a while, then tried once."""
+"""The circuit breaker: after enough failures a function is left alone for a while, then tried once."""
 
 import threading
 import time
@@ -19,7 +19,8 @@ class CircuitBreaker:
     Each adapter keeps a state of its own: one value may be given to many.
 
     Args:
-        failure_threshold: Calls that fail in a row, from 1, until further ones are refused as ``circuit_open``.
+        failure_threshold: Failures that open the circuit, from 1, without a success or ``function_failed`` between
+            them; further calls are then refused as ``circuit_open``.
         reset_timeout: Seconds until one call is let through to try, over 0 and up to 3,600.
         clock: Seconds, monotonic; for tests.
 
@@ -30,13 +31,17 @@ class CircuitBreaker:
     failure_threshold: int = attrs.field(default=5, validator=validation.integer(least=1))
     reset_timeout: float = attrs.field(default=30.0, validator=validation.number(most=MAX_DELAY_S))
     clock: Callable[[], float] = attrs.field(
-        default=time.monotonic, validator=validation.plain_function, repr=False, eq=False, kw_only=True
+        default=time.monotonic,
+        validator=validation.checked(validation.check_plain_function),
+        repr=False,
+        eq=False,
+        kw_only=True,
     )
 
 
 def effect_of(error_code: Optional[ErrorCode]) -> CircuitEffect:
     """What the end of a call says: a success closes the circuit, a failure does what its row in CODES says."""
-    return "resets" if error_code is None else CODES[error_code].circuit
+    return "closes" if error_code is None else CODES[error_code].circuit
 
 
 class Circuit:
@@ -70,7 +75,7 @@ class Circuit:
         return wait_s is None or (wait_s == 0.0 and not self._probing)
 
     def enter(self) -> Optional[int]:
-        """Begin a call, and return its era, which ``leave`` ends it with, whatever happens; None refuses it."""
+        """Begin a call and return its era for ``leave``; None means refused."""
         with self._lock:
             if not self.admits():
                 return None
@@ -87,11 +92,11 @@ class Circuit:
             if era != self._era:
                 return
             probing, self._probing = self._probing, False
-            if effect == "trips":
+            if effect == "opens":
                 self._failures += 1
                 if probing or self._failures >= self._settings.failure_threshold:
                     self._change(self._settings.clock())
-            elif effect == "resets":
+            elif effect == "closes":
                 self._failures = 0
                 if probing:
                     self._change(None)

@@ -1,7 +1,7 @@
 """The error codes, one row each: what health, circuit and retries make of a code, and what people are told.
 
-A new code is a word of ``ErrorCode``, a row of ``CODES`` and a class in ``lambda_adapter.errors``. mypy finds a word
-without a row, and one test a word without a class.
+A new code is a word of ``ErrorCode``, a row of ``CODES`` and a class in ``lambda_adapter.errors``.
+``tests/unit/test_codes.py`` finds a word without a row or without a class.
 """
 
 from typing import Dict, Literal, Tuple
@@ -43,7 +43,7 @@ WhyEnded = Literal["succeeded", "permanent", "may_have_run", "no_attempts_left",
 InvocationType = Literal["RequestResponse", "Event"]
 
 #: What a circuit breaker makes of a failure.
-CircuitEffect = Literal["trips", "resets", "ignores"]
+CircuitEffect = Literal["opens", "closes", "ignores"]
 
 
 @attrs.frozen
@@ -52,7 +52,7 @@ class Code:
 
     #: What went wrong, for the bot's operator; a more exact cause may take its place.
     cause: str
-    #: The same for the chat: neutral, and without internals.
+    #: The same for the chat, as ``ExecuteResponse.user_message`` says it: neutral, and without internals.
     chat: str
     #: What the operator can do; ``doctor`` prints it.
     advice: str
@@ -67,6 +67,7 @@ class Code:
 
 
 _LATER = "That did not work just now. Please try again in a moment."
+_BUSY = "There is too much going on right now. Please try again in a moment."
 _BROKEN = "That command is not working at the moment."
 _WAY = "Check --endpoint-url, and what stands between: a proxy, a load balancer, a firewall."
 
@@ -91,12 +92,12 @@ CODES: Dict[ErrorCode, Code] = {
     ),
     "overloaded": Code(
         "too many calls wait already",
-        "There is too much going on right now. Please try again in a moment.",
+        _BUSY,
         "Make fewer calls at once, or raise max_concurrency and max_pending.",
         counts=False,
     ),
     "circuit_open": Code(
-        "the function has failed too often in a row",
+        "the function has failed too often",
         _BROKEN,
         "Wait until the function is tried again; see why it failed before.",
         counts=False,
@@ -109,16 +110,16 @@ CODES: Dict[ErrorCode, Code] = {
     ),
     "throttled": Code(
         "AWS is throttling the function",
-        "There is too much going on right now. Please try again in a moment.",
+        _BUSY,
         "Try again in a minute; if it stays so, have the account's limits raised.",
-        circuit="trips",
+        circuit="opens",
         transient=True,
     ),
     "service_error": Code(
         "the service could not answer or is not ready yet",
         _LATER,
         "Try again in a minute: the service or the function is not ready.",
-        circuit="trips",
+        circuit="opens",
         transient=True,
         executed=("no", "maybe"),
     ),
@@ -126,14 +127,14 @@ CODES: Dict[ErrorCode, Code] = {
         "the endpoint cannot be reached",
         _LATER,
         "Check the network, the proxy settings, --region and --endpoint-url.",
-        circuit="trips",
+        circuit="opens",
         transient=True,
     ),
     "connection_lost": Code(
         "the connection broke before the answer",
         _LATER,
         _WAY,
-        circuit="trips",
+        circuit="opens",
         transient=True,
         executed=("maybe",),
     ),
@@ -141,7 +142,7 @@ CODES: Dict[ErrorCode, Code] = {
         "no answer in time",
         "That took too long. Please try again in a moment.",
         _WAY,
-        circuit="trips",
+        circuit="opens",
         transient=True,
         executed=("maybe", "no"),
     ),
@@ -176,21 +177,22 @@ CODES: Dict[ErrorCode, Code] = {
         "the function failed",
         "Something went wrong with that command.",
         "Read the function's log.",
-        circuit="trips",
+        circuit="opens",
         executed=("yes",),
     ),
+    # It answered success=false, or with an HTTP status of 4xx or 5xx, of which the cause then names the status.
     "function_failed": Code(
         "the function answered success=false",
         "That did not work.",
         "Read the function's log.",
-        circuit="resets",
+        circuit="closes",
         executed=("yes",),
     ),
     "invalid_response": Code(
-        "the answer is none that a module may give",
+        "the answer does not have the form of a module's answer",
         _BROKEN,
         "Make the function answer with a JSON object whose success is true or false.",
-        circuit="trips",
+        circuit="opens",
         executed=("yes", "maybe"),
     ),
     "abandoned": Code(

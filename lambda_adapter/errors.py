@@ -80,7 +80,7 @@ class ClosedError(LambdaAdapterError):
 
 
 class ThrottledError(LambdaAdapterError):
-    """AWS throttled every attempt."""
+    """AWS throttled the last attempt."""
 
     error_code = "throttled"
 
@@ -153,13 +153,13 @@ class FunctionError(LambdaAdapterError):
 
 
 class FunctionFailedError(LambdaAdapterError):
-    """The function answered ``success: false``."""
+    """The function answered ``success: false``, or with an HTTP status of 4xx or 5xx."""
 
     error_code = "function_failed"
 
 
 class InvalidResponseError(LambdaAdapterError):
-    """The function's answer is none that a module may give."""
+    """The function's answer does not have the form of a module's answer."""
 
     error_code = "invalid_response"
 

@@ -11,11 +11,18 @@ from ._text.timestamps import utc_timestamp
 
 @attrs.frozen
 class Health:
-    """One moment's counters; consistent among themselves."""
+    """One moment's counters; consistent among themselves.
 
-    #: Consecutive failures from which ``is_healthy`` is false.
+    Attributes:
+        unhealthy_threshold: Consecutive failures from which ``is_healthy`` is false.
+        last_success: When the last call succeeded: "2024-01-15T10:30:45.123456Z", or None.
+        last_failure: The same of the last call that failed.
+        consecutive_failures: Failures since the last success.
+        total_requests: Calls that were counted.
+        total_failures: Those of them that failed.
+    """
+
     unhealthy_threshold: int = 3
-    #: When the last call succeeded and failed: "2024-01-15T10:30:45.123456Z", or None.
     last_success: Optional[str] = None
     last_failure: Optional[str] = None
     consecutive_failures: int = 0

@@ -1,10 +1,10 @@
-"""What goes in and what comes out: frozen values without behaviour beyond themselves."""
+"""Requests and responses: frozen values."""
 
 from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence, Union
 
 import attrs
 
-from .codes import ErrorCode
+from .codes import CODES, ErrorCode
 from .errors import error_for
 from .invocations import Invocation
 
@@ -49,22 +49,29 @@ class ExecuteRequest:
 
     Nothing is checked here: the adapter checks each request and answers ``invalid_request`` with the path to what is
     wrong, so that a bad request becomes a response like any other.
+
+    Attributes:
+        command: The command's name, without the bot's prefix character.
+        args: The words after the command.
+        user_id: Who typed it; ids go to the function as they are.
+        entity_id: The channel, server or stream in which it was typed.
+        community_id: The community that this belongs to.
+        session_id: Becomes the payload's ``request_id``: the same in every attempt, so that a function can
+            deduplicate.
+        platform: "discord", "twitch", …
+        metadata: JSON-able; the keys "community", "user", "entity", "is_event", "event_type" and "event_data" reach
+            the function.
+        scopes: The permissions that the caller was granted.
     """
 
-    #: The command's name, without the bot's prefix character.
     command: str
-    #: The words after the command.
     args: List[str] = attrs.field(repr=_counted)
     user_id: Id
     entity_id: Id
     community_id: Id
-    #: Becomes the payload's ``request_id``: the same in every attempt, so that a function can deduplicate.
     session_id: Id
-    #: "discord", "twitch", …
     platform: str
-    #: JSON-able; the keys "community", "user", "entity", "is_event", "event_type" and "event_data" reach the function.
     metadata: Dict[str, Any] = attrs.field(factory=dict, repr=_counted)
-    #: The permissions that the caller was granted.
     scopes: List[str] = attrs.field(factory=list)
 
 
@@ -75,20 +82,54 @@ def _known_invocation(invocation: Optional[Invocation]) -> Invocation:
 
 @attrs.frozen
 class ExecuteResponse:
-    """The one answer to a request."""
+    """The one answer to a request.
+
+    Attributes:
+        success: Whether the call succeeded and the function said so.
+        message: The function's words for the chat.
+        data: Every key of the function's answer except ``success`` and ``message``; None when there is none.
+        error: Why the call failed, on one line, for the bot's operator; of ``function_failed`` the function's own
+            words, unchanged. None on success.
+        targets: Where the message should go, one object for each target: ``{"type": "discord"}``.
+        error_code: One of the error codes that LAMBDA_ADAPTER_USAGE.md lists; None on success.
+        invocation: How the call went.
+    """
 
     success: bool
     message: Optional[str] = None
-    #: Every key of the function's answer except ``success`` and ``message``; None when there is none.
     data: Optional[Dict[str, Any]] = None
-    #: Why the call failed, on one line; of ``function_failed`` the function's own words, unchanged. None on success.
     error: Optional[str] = None
-    #: Where the message should go, one object a target: ``{"type": "discord"}``.
     targets: List[Dict[str, Any]] = attrs.field(factory=list)
-    #: A code of lambda_adapter.codes; None on success.
     error_code: Optional[ErrorCode] = None
-    #: How the call went.
     invocation: Invocation = attrs.field(default=None, converter=_known_invocation)
+
+    @property
+    def ok(self) -> bool:
+        """``success``, under a shorter name."""
+        return self.success
+
+    def user_message(self, table: Optional[Mapping[ErrorCode, str]] = None) -> str:
+        """The text for the chat, always fit to be shown: no cause, no exception's words, nothing of AWS's.
+
+        Args:
+            table: Sentences of the bot's own by error code, in place of this package's.
+
+        Returns:
+            The function's message where it succeeded, "" if it gave none. Of ``function_failed`` the function's
+            message, else its error. Without them, and for all other codes, a neutral sentence.
+        """
+        if self.success:
+            return self.message or ""
+        if self.error_code == "function_failed":
+            for own in (self.message, self._functions_error()):
+                if own and not own.isspace():
+                    return own
+        code: ErrorCode = self.error_code or "internal_error"  # a response made by hand may have none
+        return (table or {}).get(code) or CODES[code].chat
+
+    def _functions_error(self) -> Optional[str]:
+        """What the function said of its failure; what this package says of it begins with the code."""
+        return None if self.error is None or self.error.startswith("function_failed: ") else self.error
 
     def raise_for_error(self) -> "ExecuteResponse":
         """The response itself when it succeeded.

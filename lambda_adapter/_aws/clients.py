@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import weakref
-from typing import Any, Dict, List, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple
 
 import attrs
 
@@ -24,6 +24,13 @@ from .credentials import LiveCredentials, Source, is_wrong_setting, live_credent
 
 #: NATs and load balancers drop idle connections after about 350 s; Linux alone first probes after 7,200 s.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 3}
+
+
+class _Session(Protocol):
+    """What is needed of a boto3 session."""
+
+    @property
+    def client(self) -> Callable[..., Any]: ...
 
 
 class LambdaClient(Protocol):
@@ -248,7 +255,7 @@ class GivenClient:
         """Its owner keeps it."""
 
 
-def _make_client(session: Any, settings: ClientSettings) -> Any:
+def _make_client(session: _Session, settings: ClientSettings) -> Any:
     import botocore.handlers
 
     client = _reachable_client(session, settings)
@@ -264,7 +271,7 @@ def _make_client(session: Any, settings: ClientSettings) -> Any:
     return client
 
 
-def _reachable_client(session: Any, settings: ClientSettings) -> Any:
+def _reachable_client(session: _Session, settings: ClientSettings) -> Any:
     """A client whose endpoint is one that the parameter may be, whoever named it, and that asks no proxy for loopback.
 
     Raises:
@@ -298,7 +305,7 @@ def _endpoint_setting(settings: ClientSettings) -> str:
     return "endpoint_url in the AWS config file"
 
 
-def _bare_client(session: Any, settings: ClientSettings, proxied: bool) -> Any:
+def _bare_client(session: _Session, settings: ClientSettings, proxied: bool) -> Any:
     import boto3
     import botocore
     from botocore.config import Config
@@ -330,7 +337,7 @@ def _bare_client(session: Any, settings: ClientSettings, proxied: bool) -> Any:
     )
 
 
-def _end_interim(response_dict: Dict[str, Any], **_: Any) -> None:
+def _end_interim(response_dict: Dict[str, Any], **_: object) -> None:
     """Lose a call whose answer is a 1xx, with its connection: the next call on it would get this one's answer.
 
     http.client takes every 1xx but 100 for the whole answer, and the real one is still to come.
@@ -345,7 +352,7 @@ def _end_interim(response_dict: Dict[str, Any], **_: Any) -> None:
     raise ConnectionClosedError(endpoint_url="")
 
 
-def _blank_unreadable_error(response_dict: Dict[str, Any], **_: Any) -> None:
+def _blank_unreadable_error(response_dict: Dict[str, Any], **_: object) -> None:
     """Let botocore report the status of an error whose body it would choke on: binary, an array, nested too deep."""
     if response_dict["status_code"] >= 300 and not _is_readable_error(response_dict["body"]):
         response_dict["body"] = b""
@@ -360,7 +367,7 @@ def _is_readable_error(body: bytes) -> bool:
     return isinstance(error, dict) and all(isinstance(error.get(key, ""), str) for key in ("code", "Code", "__type"))
 
 
-def _tune_sockets(client: Any, read_timeout_s: float) -> None:
+def _tune_sockets(client: object, read_timeout_s: float) -> None:
     """Give TCP keepalive useful times, and uploads read_timeout.
 
     botocore has no setting for either, so its HTTP session is reached into: here, and nowhere else.
@@ -406,7 +413,7 @@ def _pool_classes(read_timeout_s: float) -> Dict[str, type]:
                 super().connect()
                 self.sock.settimeout(read_timeout_s)
 
-            def request(self, *args: Any, **kwargs: Any) -> None:
+            def request(self, *args: object, **kwargs: object) -> None:
                 if self.sock is not None:
                     # urllib3 2 gives a connection that is there already its timeout anew.
                     self.timeout = read_timeout_s

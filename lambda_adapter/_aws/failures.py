@@ -189,7 +189,7 @@ def _of_unwatched(exc: BaseException, trace: Trace) -> Optional[Failure]:
     """What is known where no event of the call was seen: a mocked client, or a failure before botocore began."""
     fault = fault_of_tracing(trace)
     if fault is None and (_response(exc) is None or getattr(exc, "operation_name", None) != "Invoke"):
-        fault = fault_of_credentials(trace, by_class=False)
+        fault = fault_of_credentials(trace)
     return _of_set_up(exc, fault) if fault else None
 
 
@@ -199,7 +199,7 @@ def _of_sending(exc: BaseException, trace: Trace, sending: Sending, client: obje
         if _response(exc) is not None and getattr(exc, "operation_name", None) == "Invoke":
             # An answer without a request: a stubbed client gives it.
             return None
-        fault = fault_of_credentials(trace, by_class=False)
+        fault = fault_of_credentials(trace)
         if fault is None and trace.passes("_do_get_response", "botocore.endpoint"):
             # Another handler of before-send came first, and may have sent it, or play somebody who did.
             return None

@@ -33,7 +33,7 @@ def answering(respond: Respond) -> Iterator[None]:
 
     before_send = BotocoreStubber.__call__
 
-    def answer(stubber: BotocoreStubber, event_name: str, request: Any, **kwargs: Any) -> Optional[Any]:
+    def answer(stubber: BotocoreStubber, event_name: str, request: object, **kwargs: object) -> Optional[Any]:
         answered = respond(event_name, request)
         return before_send(stubber, event_name, request, **kwargs) if answered is None else answered
 

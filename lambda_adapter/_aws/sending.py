@@ -7,7 +7,7 @@ takes its time.
 import sys
 import threading
 from types import TracebackType
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import attrs
 
@@ -23,7 +23,7 @@ _MAX_CHAINED = 50
 class Sending:
     """What is known of one attempt while it is made: ``with sending: client.invoke(…)``.
 
-    The handlers of a watched client mark it, in the thread that invokes.
+    The hooks of a watched client mark it, in the thread that invokes.
     """
 
     def __init__(self) -> None:
@@ -74,15 +74,15 @@ def watch(client: object, retries: bool = False) -> None:
         retries: The client may send several requests for one call.
     """
     events = getattr(getattr(client, "meta", None), "events", None)
-    handlers = {"provide-client-params": _on_call, "before-send": _on_send}
+    hooks: Dict[str, Callable[..., None]] = {"provide-client-params": _on_call, "before-send": _on_send}
     if retries:
-        handlers.update({"request-created": _on_request, "needs-retry": _on_end})
+        hooks.update({"request-created": _on_request, "needs-retry": _on_end})
     try:
         for operation in OPERATIONS:
-            for moment, handler in handlers.items():
-                # First: a handler that answers in AWS's place keeps those behind it from being called.
-                event, unique_id = f"{moment}.lambda.{operation}", f"lambda-adapter-{handler.__name__}"
-                events.register_first(event, handler, unique_id=unique_id)  # type: ignore[union-attr]
+            for moment, hook in hooks.items():
+                # First: a hook that answers in AWS's place keeps those behind it from being called.
+                event, unique_id = f"{moment}.lambda.{operation}", f"lambda-adapter-{hook.__name__}"
+                events.register_first(event, hook, unique_id=unique_id)  # type: ignore[union-attr]
     except Exception:
         # It is none of boto3's clients. What its exceptions mean is then told by their classes.
         return
@@ -97,19 +97,19 @@ def _sending() -> Optional[Sending]:
     return getattr(_mine, "sending", None)
 
 
-def _on_call(**_: Any) -> None:
+def _on_call(**_: object) -> None:
     sending = _sending()
     if sending is not None:
         sending.begin()
 
 
-def _on_request(**_: Any) -> None:
+def _on_request(**_: object) -> None:
     sending = _sending()
     if sending is not None:
         sending.begin_request()
 
 
-def _on_send(**_: Any) -> None:
+def _on_send(**_: object) -> None:
     sending = _sending()
     if sending is not None:
         sending.send()
@@ -118,7 +118,7 @@ def _on_send(**_: Any) -> None:
 def _on_end(
     response: Optional[Tuple[Any, Mapping[str, Any]]] = None,
     caught_exception: Optional[BaseException] = None,
-    **_: Any,
+    **_: object,
 ) -> None:
     sending = _sending()
     if sending is not None:

@@ -83,12 +83,8 @@ def fault_of_settings(trace: Trace) -> Optional[SetUpFault]:
     return None
 
 
-def fault_of_credentials(trace: Trace, by_class: bool = True) -> Optional[SetUpFault]:
-    """What kept the credentials from being found, fetched or renewed; None where it is something else.
-
-    Args:
-        by_class: The exception's class is enough; without it, it must have come from where credentials are fetched.
-    """
+def fault_of_credentials(trace: Trace) -> Optional[SetUpFault]:
+    """What kept the credentials from being found, fetched or renewed; None where it is something else."""
     called = _call_of_credentials(trace)
     if not (
         called

@@ -78,7 +78,7 @@ class Invoker:
 
     def attempts(
         self,
-        call: EncodedRequest,
+        encoded: EncodedRequest,
         deadline: Optional[Deadline] = None,
         progress: Optional[Progress] = None,
         reader: Optional[StreamReader] = None,
@@ -97,9 +97,9 @@ class Invoker:
             number += 1
             progress.attempts = number
             if reader is None:
-                outcome = self._attempt(call, number, deadline, may_renew=not renewed)
+                outcome = self._attempt(encoded, number, deadline, may_renew=not renewed)
             else:
-                outcome = yield from self._streamed(call, number, deadline, not renewed, reader)
+                outcome = yield from self._streamed(encoded, number, deadline, not renewed, reader)
             renewed = renewed or (outcome.failure is not None and outcome.failure.renewed)
             ended = self._clock()
             delay_s = self._delay_s(outcome, number)
@@ -108,7 +108,7 @@ class Invoker:
             next_delay_s = None if why_ended else delay_s
             self._reporter.report(number, outcome, ended - begun, next_delay_s, why_ended, first_text_s)
             if why_ended is None:
-                self._log_retry(call, number, outcome, delay_s)
+                self._log_retry(encoded, number, outcome, delay_s)
                 goes_on = yield delay_s
                 begun = self._clock()
                 why_ended = self._why_final(outcome, number, deadline, begun)
@@ -143,28 +143,28 @@ class Invoker:
             return "total_timeout"
         return None
 
-    def _log_retry(self, call: EncodedRequest, number: int, outcome: Outcome, delay_s: float) -> None:
+    def _log_retry(self, encoded: EncodedRequest, number: int, outcome: Outcome, delay_s: float) -> None:
         logger.warning(
             "Retry %d of %d in %.3f s: function=%s request=%s code=%s executed=%s",
             number,
             max(number, self._max_retries),
             delay_s,
             self._arguments.function_name,
-            call.request_id,
+            encoded.request_id,
             outcome.error_code,
             outcome.executed,
         )
 
     def _attempt(
-        self, call: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool = False
+        self, encoded: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool = False
     ) -> Outcome:
         """One request and its whole answer. Raises no Exception but what a signal handler raised."""
-        sent = self._send("invoke", call, number, deadline, may_renew)
+        sent = self._send("invoke", encoded, number, deadline, may_renew)
         if isinstance(sent, Outcome):
             return sent
         response, head = sent.response, sent.head
         try:
-            return self._judge(response, to_text(_read_body(response)), call.payload, head)
+            return self._judge(response, to_text(_read_body(response)), encoded.payload, head)
         except InvalidAnswerError as exc:
             return failed(Failure("invalid_response", str(exc)), head)
         except Exception as exc:
@@ -172,16 +172,16 @@ class Invoker:
             return failed(failures.from_lost_answer(exc), head)
 
     def _streamed(
-        self, call: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool, reader: StreamReader
+        self, encoded: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool, reader: StreamReader
     ) -> Texts:
         """The same, and the answer is given as it comes."""
-        sent = self._send("invoke_with_response_stream", call, number, deadline, may_renew)
+        sent = self._send("invoke_with_response_stream", encoded, number, deadline, may_renew)
         if isinstance(sent, Outcome):
             return sent
-        return (yield from reader.read(sent.response, sent.head, call.payload, deadline))
+        return (yield from reader.read(sent.response, sent.head, encoded.payload, deadline))
 
     def _send(
-        self, operation: str, call: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool
+        self, operation: str, encoded: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool
     ) -> Union[Outcome, "_Sent"]:
         """One request, up to the head of its answer."""
         try:
@@ -189,7 +189,7 @@ class Invoker:
         except Exception as exc:
             check_not_interrupted(exc)
             return failed(failures.from_set_up(exc))
-        arguments = self._arguments.of_attempt(call, number, deadline.epoch_ms if deadline else None)
+        arguments = self._arguments.of_attempt(encoded, number, deadline.epoch_ms if deadline else None)
         sending = Sending()
         try:
             with sending:

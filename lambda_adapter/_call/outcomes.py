@@ -149,7 +149,7 @@ def log_end(result: Result, function_name: str, request_id: str) -> None:
         level, ended = logging.ERROR, "Gave up"
     logger.log(
         level,
-        "%s: function=%s request=%s code=%s executed=%s attempts=%d ended=%s seconds=%.3f status=%s aws_request=%s",
+        "%s: function=%s request=%s code=%s executed=%s attempts=%d why_ended=%s seconds=%.3f status=%s aws_request=%s",
         ended,
         function_name,
         request_id,
@@ -163,8 +163,9 @@ def log_end(result: Result, function_name: str, request_id: str) -> None:
     )
     if outcome.answer and outcome.answer.dropped_targets:
         logger.warning(
-            "Dropped %d targets that are neither strings nor objects: function=%s request=%s",
+            "Dropped %d target%s of a type other than string and object: function=%s request=%s",
             outcome.answer.dropped_targets,
+            "" if outcome.answer.dropped_targets == 1 else "s",
             function_name,
             request_id,
         )

@@ -75,7 +75,7 @@ class Task(_Future):
         self._end(self, cancelled)
         return cancelled
 
-    def settle(self, value: Any, exc: Optional[BaseException] = None) -> None:
+    def settle(self, value: object, exc: Optional[BaseException] = None) -> None:
         """Give the result, unless the deadline or a cancellation has come first, or nobody wants it."""
         if self.forgotten:
             return

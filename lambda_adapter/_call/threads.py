@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import Any, Callable, Optional, Set
+from typing import Any, Callable, ContextManager, Optional, Set
 
 #: How long a thread stays for more to do: bursts come close together, and idle threads cost memory.
 _IDLE_S = 10.0
@@ -69,7 +69,7 @@ class Crew:
         lock: Its owner's, who holds it for ``make_ready``, ``put`` and all changes of ``busy``.
     """
 
-    def __init__(self, name: str, lock: Any) -> None:
+    def __init__(self, name: str, lock: ContextManager[object]) -> None:
         self._name = name
         self._lock = lock
         self._inbox: SimpleQueue[Optional[Work]] = SimpleQueue()
@@ -141,7 +141,7 @@ class Timer:
     def __init__(
         self,
         name: str,
-        lock: Any,
+        lock: ContextManager[object],
         look: Callable[[], Optional[Callable[[], Optional[float]]]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -97,7 +97,7 @@ class Workers(Executor):
         """Sleep in the caller's thread; False when ``close`` has ended the sleep."""
         return not self._closing.wait(delay_s * wait_scale)
 
-    def submit(self, fn: Callable[..., object], *args: Any, **kwargs: Any) -> "Future[Any]":  # type: ignore[override]
+    def submit(self, fn: Callable[..., object], *args: object, **kwargs: object) -> "Future[Any]":  # type: ignore[override]
         """Begin the Job, or the bare steps, that ``fn`` returns, in the caller's context, as soon as there is a place.
 
         Raises:
@@ -197,7 +197,7 @@ class Workers(Executor):
         task.parked = self._parked.add(due_s, task)
         return self._leave(task)
 
-    def _finish(self, task: Task, value: Any, exc: Optional[BaseException] = None) -> Optional[Work]:
+    def _finish(self, task: Task, value: object, exc: Optional[BaseException] = None) -> Optional[Work]:
         try:
             with self._lock:
                 self._deadlines.strike(task.timed)

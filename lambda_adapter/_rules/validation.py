@@ -1,6 +1,6 @@
-"""Validators of the adapter's parameters.
+"""Checks of parameters, and the validators of ``attrs`` that they make.
 
-Each validator raises ValueError with the parameter's name, the shape of what was given, and what it may be.
+Each check raises ValueError with the parameter's name, the shape of what was given, and what it may be.
 """
 
 import difflib
@@ -8,8 +8,11 @@ import functools
 import inspect
 import ipaddress
 import re
+from types import CodeType
 from typing import Any, Callable, List, Optional, Tuple
 from urllib.parse import urlsplit
+
+import attrs
 
 from .._text.redaction import class_name, shown
 from .identifiers import FunctionIdentifier, is_qualifier, parse_identifier
@@ -27,10 +30,16 @@ _HOST = re.compile(r"((?!-)[a-z\d-]{1,63}(?<!-)\.)*(?!-)[a-z\d-]{1,63}(?<!-)\.?"
 #: AWS's own hosts, which no setting makes plain http good enough for.
 _AWS_HOST = re.compile(r"(^|\.)(amazonaws\.(com|com\.cn|eu)|api\.aws|amazon\.com)\.?$", re.IGNORECASE)
 
-Validator = Callable[[Any, Any, Any], None]
+#: What ``attrs`` calls: with the instance, the attribute and its value.
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
-def _wrong(name: str, expected: str, value: Any) -> ValueError:
+def checked(check: Callable[[str, object], None]) -> Validator:
+    """The validator of an attribute that a check of a name and its value makes."""
+    return lambda _, attribute, value: check(attribute.name, value)
+
+
+def _wrong(name: str, expected: str, value: object) -> ValueError:
     try:
         got = shown(repr(value), 80)
     except Exception:
@@ -39,50 +48,53 @@ def _wrong(name: str, expected: str, value: Any) -> ValueError:
 
 
 def number(*, most: float, positive: bool = True) -> Validator:
+    """The validator that ``check_number`` makes."""
+    return checked(functools.partial(check_number, most=most, positive=positive))
+
+
+def check_number(name: str, value: object, *, most: float, positive: bool = True) -> None:
     """A finite number over 0 (or from 0, where ``positive`` is false) and up to ``most``."""
-
-    def check(_: Any, attribute: Any, value: Any) -> None:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        # NaN fails every comparison, and infinity the last.
-        if not is_number or not (value > 0 or (value == 0 and not positive)) or not value <= most:
-            least = "over 0" if positive else "from 0"
-            raise _wrong(attribute.name, f"a number {least} and up to {most:,}", value)
-
-    return check
+    # NaN fails every comparison, and infinity the last.
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not (value > 0 or (value == 0 and not positive))
+        or not value <= most
+    ):
+        raise _wrong(name, f"a number {'over 0 and up to' if positive else 'from 0 to'} {most:,}", value)
 
 
 def integer(*, least: int, most: Optional[int] = None) -> Validator:
+    """The validator that ``check_integer`` makes."""
+    return checked(functools.partial(check_integer, least=least, most=most))
+
+
+def check_integer(name: str, value: object, *, least: int, most: Optional[int] = None) -> None:
     """A whole number within limits."""
-
-    def check(_: Any, attribute: Any, value: Any) -> None:
-        is_integer = isinstance(value, int) and not isinstance(value, bool)
-        if not is_integer or value < least or (most is not None and value > most):
-            limits = f"from {least}" + ("" if most is None else f" to {most:,}")
-            raise _wrong(attribute.name, f"a whole number {limits}", value)
-
-    return check
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        raise _wrong(name, f"a whole number from {least}" + ("" if most is None else f" to {most:,}"), value)
 
 
-def flag(_: Any, attribute: Any, value: Any) -> None:
+def check_flag(name: str, value: object) -> None:
     """True or False, nothing that is merely truthy."""
     if not isinstance(value, bool):
-        raise _wrong(attribute.name, "True or False", value)
+        raise _wrong(name, "True or False", value)
 
 
 def instance(kind: type) -> Validator:
-    """A value of one class."""
+    """The validator for a value of one class."""
 
-    def check(_: Any, attribute: Any, value: Any) -> None:
+    def check(name: str, value: object) -> None:
         if not isinstance(value, kind):
-            raise _wrong(attribute.name, f"a {kind.__name__}", value)
+            raise _wrong(name, f"a {kind.__name__}", value)
 
-    return check
+    return checked(check)
 
 
-def plain_function(_: Any, attribute: Any, value: Any) -> None:
+def check_plain_function(name: str, value: object) -> None:
     """What runs when it is called; an async function or a generator would never begin."""
     if not callable(value) or is_async(value) or _runs_as(value, inspect.CO_GENERATOR):
-        raise _wrong(attribute.name, "a function that is neither async nor a generator", value)
+        raise _wrong(name, "a function that is neither async nor a generator", value)
 
 
 def is_async(function: Callable[..., object]) -> bool:
@@ -97,38 +109,38 @@ def _runs_as(function: Callable[..., object], flags: int) -> bool:
     while isinstance(function, functools.partial):
         function = function.func
     codes = [getattr(called, "__code__", None) for called in (function, type(function).__call__)]
-    return any(getattr(code, "co_flags", 0) & flags for code in codes)
+    return any(isinstance(code, CodeType) and code.co_flags & flags for code in codes)
 
 
 def one_of(options: Tuple[str, ...]) -> Validator:
-    """One of a few words."""
+    """The validator for one of a few words."""
 
-    def check(_: Any, attribute: Any, value: Any) -> None:
+    def check(name: str, value: object) -> None:
         if not isinstance(value, str) or value not in options:
-            raise _wrong(attribute.name, " or ".join(map(repr, options)), value)
+            raise _wrong(name, " or ".join(map(repr, options)), value)
 
-    return check
+    return checked(check)
 
 
-def qualifier(_: Any, attribute: Any, value: Any) -> None:
+def check_qualifier(name: str, value: object) -> None:
     if value is not None and not (isinstance(value, str) and is_qualifier(value)):
-        raise _wrong(attribute.name, "a version or alias ('3', 'prod', '$LATEST') or None", value)
+        raise _wrong(name, "a version or alias ('3', 'prod', '$LATEST') or None", value)
 
 
-def one_qualifier(identifier: FunctionIdentifier, separate: Optional[str]) -> None:
+def check_one_qualifier(identifier: FunctionIdentifier, separate: Optional[str]) -> None:
     """A version in the identifier and another beside it leave open which one is meant."""
     if separate is not None and identifier.qualifier is not None:
         raise ValueError("qualifier must be None where function_identifier ends in one; leave one of the two out")
 
 
-def synchronous(invocation_type: str, **wanted: bool) -> None:
+def check_synchronous(invocation_type: str, **wanted: bool) -> None:
     """What AWS only does for calls that it answers must not be dropped in silence for others."""
     for name, value in wanted.items():
         if value and invocation_type != "RequestResponse":
             raise ValueError(f"{name} must be False with invocation_type {invocation_type!r}: AWS ignores it there")
 
 
-def knows_tenants(client: Any) -> None:
+def check_tenants_known(client: Any) -> None:
     """botocore drops an argument that it does not know, and with it the isolation."""
     try:
         known = "TenantId" in client.meta.service_model.operation_model("Invoke").input_shape.members
@@ -141,21 +153,17 @@ def knows_tenants(client: Any) -> None:
         )
 
 
-def module_name(_: Any, attribute: Any, value: Any) -> None:
+def check_module_name(name: str, value: object) -> None:
     if not isinstance(value, str) or not _MODULE_NAME.fullmatch(value):
-        raise _wrong(attribute.name, "letters, digits, underscores and hyphens", value)
+        raise _wrong(name, "letters, digits, underscores and hyphens", value)
 
 
-def module_version(_: Any, attribute: Any, value: Any) -> None:
+def check_module_version(name: str, value: object) -> None:
     if not isinstance(value, str) or not value.strip():
-        raise _wrong(attribute.name, "a non-empty string, like '1.0.0'", value)
+        raise _wrong(name, "a non-empty string, like '1.0.0'", value)
 
 
-def region(_: Any, attribute: Any, value: Any) -> None:
-    check_region(attribute.name, value)
-
-
-def check_region(name: str, value: Any) -> None:
+def check_region(name: str, value: object) -> None:
     """Raise ValueError for what has not the form of a region; it suggests the known one that is nearest, if any is."""
     if isinstance(value, str) and _REGION.fullmatch(value):
         return
@@ -182,23 +190,23 @@ def _known_regions() -> List[str]:
     return [name for partition in partitions for name in partition["regions"] if _REGION.fullmatch(name)]
 
 
-def to_scopes(value: Any) -> Any:
+def to_scopes(value: object) -> Any:
     """The adapter's own list, which the caller's later changes do not reach."""
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else value
 
 
-def scopes(_: Any, attribute: Any, value: Any) -> None:
+def check_scopes(name: str, value: object) -> None:
     if not isinstance(value, list) or not all(isinstance(scope, str) and scope for scope in value):
-        raise _wrong(attribute.name, "a list of non-empty strings", value)
+        raise _wrong(name, "a list of non-empty strings", value)
 
 
-def credential(_: Any, attribute: Any, value: Any) -> None:
+def check_credential(name: str, value: object) -> None:
     """None, or text that fits in an HTTP header. The value is never shown."""
     if value is not None and not (isinstance(value, str) and value.isascii() and value.isprintable() and value.strip()):
-        raise ValueError(f"{attribute.name} must be a non-empty string of printable ASCII, without line breaks")
+        raise ValueError(f"{name} must be a non-empty string of printable ASCII, without line breaks")
 
 
-def complete_credentials(key_id: Optional[str], secret: Optional[str], token: Optional[str]) -> None:
+def check_credentials_complete(key_id: Optional[str], secret: Optional[str], token: Optional[str]) -> None:
     """Half a pair would let botocore look for the other half elsewhere, and find somebody else's."""
     if (key_id is None) != (secret is None):
         raise ValueError("aws_access_key_id and aws_secret_access_key must be given together or not at all")
@@ -206,7 +214,7 @@ def complete_credentials(key_id: Optional[str], secret: Optional[str], token: Op
         raise ValueError("aws_session_token must come with aws_access_key_id and aws_secret_access_key")
 
 
-def own_client(client: Any, client_region: str, key_id: Optional[str], url: Optional[str]) -> None:
+def check_own_client(client: object, client_region: str, key_id: Optional[str], url: Optional[str]) -> None:
     """A given client brings its own credentials and endpoint, and is for Lambda in the adapter's region."""
     if client is None:
         return
@@ -215,17 +223,18 @@ def own_client(client: Any, client_region: str, key_id: Optional[str], url: Opti
     service = getattr(getattr(meta, "service_model", None), "service_name", "lambda")
     own_region = getattr(meta, "region_name", client_region)
     if isinstance(service, str) and service != "lambda":
-        raise ValueError(f"client must be a boto3 client of lambda; got one of {shown(service, 40)}")
-    if not callable(getattr(client, "invoke", None)):
+        raise ValueError(f"client must be a boto3 Lambda client; got one of {shown(service, 40)}")
+    invoke = getattr(client, "invoke", None)
+    if not callable(invoke):
         raise ValueError(f"client must be a boto3 Lambda client, with an invoke method; got {type(client).__name__}")
-    if is_async(client.invoke):
+    if is_async(invoke):
         raise ValueError("client must be a boto3 Lambda client; the given one has an async invoke, as aioboto3's has")
     if isinstance(own_region, str) and own_region != client_region:
         raise ValueError(
             f"client is in {shown(own_region, 40)} and region is {client_region}; a client calls its own region only"
         )
     if key_id is not None or url is not None:
-        raise ValueError("client goes without aws_access_key_id and endpoint_url: it has its own")
+        raise ValueError("client must be given without aws_access_key_id and endpoint_url; it has its own")
 
 
 def check_endpoint(name: str, value: object, allow_http: bool = False) -> None:
@@ -276,9 +285,9 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def function_prefix(_: Any, attribute: Any, value: Any) -> None:
+def check_function_prefix(name: str, value: object) -> None:
     if value is not None and not isinstance(value, str):
-        raise _wrong(attribute.name, "a string or None", value)
+        raise _wrong(name, "a string or None", value)
 
 
 def function(identifier: object, prefix: Optional[str], client_region: str) -> FunctionIdentifier:
@@ -296,7 +305,7 @@ def function(identifier: object, prefix: Optional[str], client_region: str) -> F
     parsed = parse_identifier(name)
     if parsed is None:
         raise _wrong(
-            "function_identifier",
+            "function_identifier with function_prefix" if prefix else "function_identifier",
             f"a function's name (letters, digits, '-', '_' and '.', up to {MAX_FUNCTION_NAME_CHARS} characters with "
             "its prefix), partial ARN or ARN with a 12-digit account",
             name,

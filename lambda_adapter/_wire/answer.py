@@ -68,7 +68,7 @@ def to_text(body: bytes) -> str:
     """
     try:
         # json.loads itself would let halves of surrogate pairs through.
-        return body.decode(json.detect_encoding(body))
+        return body.decode(json.detect_encoding(body)) or ("\ufffd" if body else "")  # a mark alone is not empty
     except ValueError:
         return "\ufffd"
 
@@ -96,7 +96,7 @@ def decode_answer(text: str) -> FunctionAnswer:
     return _to_answer(answer)
 
 
-def _to_answer(answer: Any) -> FunctionAnswer:
+def _to_answer(answer: object) -> FunctionAnswer:
     if not isinstance(answer, dict):
         raise InvalidAnswerError(f"the answer must be a JSON object, not {json_kind(answer)}")
     if "success" not in answer:
@@ -202,7 +202,7 @@ def _not_json(text: str) -> str:
     return "the answer is not JSON"
 
 
-def _within_strings(value: Any) -> Any:
+def _within_strings(value: object) -> Any:
     """The JSON that a JSON string holds; a plain string stays one."""
     for _ in range(_MAX_STRINGS):
         if not isinstance(value, str):
@@ -315,7 +315,7 @@ def _runs(text: str) -> Iterator[str]:
         yield from (word[start : start + 8] for start in range(len(word) - 7))
 
 
-def _strings_in(value: Any) -> List[str]:
+def _strings_in(value: object) -> List[str]:
     if isinstance(value, str):
         return [value]
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

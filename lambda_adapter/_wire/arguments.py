@@ -43,25 +43,26 @@ class InvokeArguments:
         """For a DryRun of the same function, which has no log and takes no context."""
         return attrs.evolve(self, invocation_type="DryRun", send_client_context=False, log_tail=False)
 
-    def check(self, call: EncodedRequest) -> None:
-        """Raise UnfitRequestError for a call that its arguments cannot hold."""
-        if self.isolate_communities and not _is_tenant(_tenant(call)):
+    def check(self, encoded: EncodedRequest) -> None:
+        """Raise UnfitRequestError for a request that the arguments cannot hold."""
+        if self.isolate_communities and not _is_tenant(str(encoded.community)):
             raise UnfitRequestError(
-                "community_id must be 1 to 256 letters, digits, spaces and . _ : / = + - @ for its own environments"
+                "community_id must be 1 to 256 letters, digits, spaces and . _ : / = + - @ "
+                "because isolate_communities is on"
             )
         if self.send_client_context:
             # As long as it can get: attempts have up to three digits, milliseconds thirteen.
-            longest = _client_context(call, 999, 10**13 - 1)
+            longest = _client_context(encoded, 999, 10**13 - 1)
             if len(longest) > MAX_CLIENT_CONTEXT_CHARS:
                 raise UnfitRequestError("session_id is too long for the client context, which holds about 2,500 bytes")
 
-    def of_attempt(self, call: EncodedRequest, number: int, deadline_ms: Optional[int]) -> Dict[str, Any]:
+    def of_attempt(self, encoded: EncodedRequest, number: int, deadline_ms: Optional[int]) -> Dict[str, Any]:
         """The arguments of attempt ``number``, from 1; ``deadline_ms`` is since 1970."""
-        arguments = {**self._fixed, "Payload": call.payload}
+        arguments = {**self._fixed, "Payload": encoded.payload}
         if self.isolate_communities:
-            arguments["TenantId"] = _tenant(call)
+            arguments["TenantId"] = str(encoded.community)
         if self.send_client_context:
-            arguments["ClientContext"] = _client_context(call, number, deadline_ms)
+            arguments["ClientContext"] = _client_context(encoded, number, deadline_ms)
         return arguments
 
 
@@ -69,14 +70,8 @@ def _is_tenant(tenant: str) -> bool:
     return len(tenant) <= MAX_TENANT_ID_CHARS and _TENANT.fullmatch(tenant) is not None
 
 
-def _tenant(call: EncodedRequest) -> str:
-    """The community as the payload's JSON has it: str() of an enum's member would be another word."""
-    community_id = call.community_id
-    return str.__str__(community_id) if isinstance(community_id, str) else int.__repr__(community_id)
-
-
-def _client_context(call: EncodedRequest, number: int, deadline_ms: Optional[int]) -> str:
-    custom: Dict[str, Any] = {"request_id": call.session_id, "attempt": number}
+def _client_context(encoded: EncodedRequest, number: int, deadline_ms: Optional[int]) -> str:
+    custom: Dict[str, Any] = {"request_id": encoded.session_id, "attempt": number}
     if deadline_ms is not None:
         custom["deadline_ms"] = deadline_ms
     return base64.b64encode(json.dumps({"custom": custom}, separators=(",", ":")).encode()).decode()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from itertools import chain
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
@@ -9,7 +10,7 @@ import attrs
 import cattrs
 from cattrs.fns import identity
 
-from .._rules.limits import MAX_DEPTH, MAX_INTEGER_BITS
+from .._rules.limits import MAX_DEPTH, MAX_INTEGER_BITS, MAX_REQUEST_RESPONSE_BYTES
 from .._text.redaction import class_name, json_kind, shown
 from .._text.timestamps import utc_timestamp
 from ..messages import UNKNOWN_COMMUNITY, Id, Request
@@ -17,6 +18,10 @@ from ..messages import UNKNOWN_COMMUNITY, Id, Request
 
 class UnfitRequestError(Exception):
     """A request that cannot be sent; the text names the path and what it should be."""
+
+
+class _TooMuchError(UnfitRequestError):
+    """Looking for the place would take as long as sending it."""
 
 
 @attrs.frozen
@@ -83,6 +88,12 @@ class EncodedRequest:
     session_id: Id = attrs.field(repr=False)
     community_id: Id = attrs.field(repr=False)
 
+    @property
+    def community(self) -> Id:
+        """Whose call it is, as the payload has it: an enum's member counts as its value, and 5 is not "5"."""
+        found = self.community_id
+        return str.__str__(found) if isinstance(found, str) else int.__index__(found)
+
 
 def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestamp) -> EncodedRequest:
     """Turn any object with ExecuteRequest's attributes into the payload's bytes.
@@ -97,6 +108,8 @@ def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestam
         try:
             payload = _map_request(request, metadata, timestamp())
             encoded = _encode(payload, metadata)
+        except _TooMuchError:
+            raise
         except Exception:
             # Only now is it worth its time to find out where.
             _check_json(metadata, "metadata")
@@ -120,19 +133,30 @@ def _encode(payload: LambdaPayload, metadata: Dict[str, Any]) -> bytes:
 
     The encoder, which is written in C, finds most of what JSON cannot hold; only what it lets pass is looked for here.
     """
+    if metadata:
+        # First: what contains itself would keep the encoder busy for ever.
+        _check_levels(metadata)
+        if not _encoder_limits_integers():
+            _check_json(metadata, "metadata")
     encoded = _json.encode(_converter.unstructure(payload)).encode()
     if metadata:
-        _check_holders(metadata)
         sent = payload.trigger.event_data
         unsent = metadata if sent is None else {key: value for key, value in metadata.items() if key != "event_data"}
         _json.encode(unsent).encode()
     return encoded
 
 
-def _check_holders(value: object) -> None:
-    """Raise for what the encoder lets pass: keys that are no strings, and more levels than a reader may take."""
+def _check_levels(value: object) -> None:
+    """Raise for what the encoder lets pass: keys that are no strings, and more levels than a reader may take.
+
+    Level by level, and without a path, which ``_check_json`` finds where one is needed.
+    """
     level: List[Any] = [value]
+    values_so_far = 0
     for _ in range(MAX_DEPTH):
+        values_so_far += sum(map(len, level))
+        if values_so_far > _MAX_VALUES:
+            raise _TooMuchError(f"metadata contains itself, or holds over {_MAX_VALUES} values")
         dicts = [holder for holder in level if isinstance(holder, dict)]
         if not all(issubclass(kind, str) for kind in {*map(type, chain.from_iterable(dicts))}):
             raise UnfitRequestError
@@ -144,6 +168,14 @@ def _check_holders(value: object) -> None:
         if not level:
             return
     raise UnfitRequestError
+
+
+def _encoder_limits_integers() -> bool:
+    """Whether Python itself refuses to write longer integers than readers take; old ones do not, and others may be told
+    not to.
+    """
+    limit: int = getattr(sys, "get_int_max_str_digits", int)()
+    return 0 < limit <= _PYTHONS_MAX_DIGITS
 
 
 def _map_request(request: Request, metadata: Dict[str, Any], timestamp: str) -> LambdaPayload:
@@ -271,6 +303,10 @@ def _said(section: Mapping[str, Any], key: str, default: object) -> Any:
 
 
 _HOLDERS = (dict, list, tuple)
+#: Each takes two bytes at least, so that more would be too large in any case.
+_MAX_VALUES = MAX_REQUEST_RESPONSE_BYTES // 2
+#: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits
+_PYTHONS_MAX_DIGITS = 4_300
 #: What nearly all values are; looking their type up is cheaper than asking whether they hold others.
 _LEAVES = frozenset({str, int, float, bool, type(None)})
 

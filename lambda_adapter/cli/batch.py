@@ -16,7 +16,7 @@ from ..invocations import Invocation
 from ..messages import ExecuteRequest, ExecuteResponse
 from .exit_codes import INTERRUPTED
 from .invoke import request_defaults
-from .options import UsageError, add_settings, counted, examples, make_adapter, reason
+from .options import TOO_MUCH_JSON, UsageError, add_function, add_settings, counted, examples, make_adapter, reason
 from .progress import Progress, duration
 from .responses import ResponseFile, WriteError
 
@@ -54,7 +54,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         epilog=_EPILOG,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("function_identifier", metavar="FUNCTION", help="The function's name, partial ARN or ARN.")
+    add_function(parser)
     parser.add_argument("requests", metavar="REQUESTS", help="A file with a request on each line; - is stdin.")
     parser.add_argument(
         "-o", "--output", metavar="RESPONSES", required=True, help="The file to write or to go on with."
@@ -172,7 +172,7 @@ def parse_request(line: bytes, number: int) -> _NumberedRequest:
     except json.JSONDecodeError as error:
         raise _BrokenLineError(f"it is not JSON ({error.msg}, column {error.colno})") from None
     except (ValueError, RecursionError):
-        raise _BrokenLineError("it is JSON beyond all measure") from None
+        raise _BrokenLineError(TOO_MUCH_JSON) from None
     if not isinstance(said, dict):
         raise _BrokenLineError(f"it must be an object, not {json_kind(said)}")
     for name in said:

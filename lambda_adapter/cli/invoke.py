@@ -15,7 +15,9 @@ from ..local import LocalLambda
 from ..messages import ExecuteRequest, ExecuteResponse
 from .handler_files import load_handler
 from .options import (
+    TOO_MUCH_JSON,
     UsageError,
+    add_function,
     add_settings,
     counted,
     examples,
@@ -41,6 +43,9 @@ _EPILOG = examples(
     "lambda-adapter invoke talk --local talk.py:handler --command talk --stream",
 )
 
+#: Parameters that say how calls get on with each other; this one is alone.
+_OF_MANY_CALLS = ("max_concurrency", "max_pending", "max_pending_per_community", "unhealthy_threshold")
+
 #: LocalLambda takes any, and botocore sends nothing without.
 LOCAL_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
 
@@ -62,7 +67,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "invoke", help="call a function once", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
     )
     parser.set_defaults(run=run)
-    parser.add_argument("function_identifier", metavar="FUNCTION", help="The function's name, partial ARN or ARN.")
+    add_function(parser)
     parser.add_argument(
         "--local",
         metavar="HANDLER",
@@ -95,7 +100,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     request.add_argument(
         "--metadata", metavar="FILE|JSON", help="An object: what begins with { is JSON, - is stdin, else it is a file."
     )
-    add_settings(parser)
+    add_settings(parser, [name for name in settings() if name not in _OF_MANY_CALLS])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -179,7 +184,7 @@ def _json_of(option: str, text: str) -> Any:
     except json.JSONDecodeError as error:
         raise UsageError(f"{source} is not JSON: {error}") from None
     except (ValueError, RecursionError):
-        raise UsageError(f"{source} is JSON beyond all measure") from None
+        raise UsageError(f"{source}: {TOO_MUCH_JSON}") from None
 
 
 def _read(path: str) -> str:

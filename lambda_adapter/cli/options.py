@@ -31,8 +31,17 @@ NOT_OPTIONS = (
 #: How an option's text is read, by its parameter's type; any other is a string.
 _READERS = {int: int, Optional[int]: int, float: float, Optional[float]: float}
 
+#: What ``--no-…`` means, for each parameter that is True unless it is turned off.
+_TURNED_OFF = {
+    "idempotent": "The function must not run twice: a call is retried only if it certainly did not run.",
+    "enforce_scopes": "Send requests that lack one of required_scopes too; the function decides.",
+}
+
 #: A bot's modules have names; a command has this one.
 _MODULE_NAME = "cli"
+
+#: What is wrong with JSON that Python's own parser gives up on.
+TOO_MUCH_JSON = "the JSON is too deep or has too large a number"
 
 _FIELDS = tuple(field for field in attrs.fields(LambdaAdapter) if field.init)
 
@@ -59,7 +68,7 @@ def add_settings(parser: argparse.ArgumentParser, names: Optional[Iterable[str]]
             _add_setting(group, field, told.get(field.name, ""))
 
 
-def _add_setting(group: Any, field: Any, told: str) -> None:
+def _add_setting(group: argparse._ArgumentGroup, field: "attrs.Attribute[Any]", told: str) -> None:
     how: Dict[str, Any] = {"dest": field.name, "default": field.default}
     option = to_option(field.name)
     if field.name == "region":
@@ -70,7 +79,7 @@ def _add_setting(group: Any, field: Any, told: str) -> None:
     if field.type is bool:
         how["action"] = "store_false" if field.default else "store_true"
         option = to_option(f"no_{field.name}") if field.default else option
-        told = f"Turns off: {told}" if field.default else told
+        told = _TURNED_OFF[field.name] if field.default else told
     elif field.type == List[str]:
         how.update(action="append", metavar="S")
         told += " May be repeated."
@@ -80,7 +89,13 @@ def _add_setting(group: Any, field: Any, told: str) -> None:
         if how["default"] is not None and field.name != "region":
             shown_as = f"{how['default']:g}" if reader is float else how["default"]
             told += f" Default: {shown_as}."
+        told = told.replace("None: ", "Default: ")  # None cannot be typed
     group.add_argument(option, help=told.strip().replace("%", "%%"), **how)
+
+
+def add_function(parser: argparse.ArgumentParser) -> None:
+    """Add the one function that a command calls, which is an argument and no option."""
+    parser.add_argument("function_identifier", metavar="FUNCTION", help="The function's name, partial ARN or ARN.")
 
 
 def _docstrings() -> Dict[str, str]:
@@ -107,7 +122,7 @@ def told_as_options(names: Iterable[str]) -> Iterator[None]:
         raise UsageError(shown(text.replace("function_identifier", "FUNCTION"), 400)) from None
 
 
-def make_adapter(args: argparse.Namespace, **fixed: Any) -> LambdaAdapter:
+def make_adapter(args: argparse.Namespace, **fixed: object) -> LambdaAdapter:
     """The adapter of a command's options. ``fixed`` goes before them.
 
     Raises:

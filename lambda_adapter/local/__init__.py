@@ -1,4 +1,4 @@
-"""LocalLambda: Python handlers behind the real Invoke API on loopback. No account, no Docker, no network."""
+"""LocalLambda serves Python handlers on loopback through an API like AWS's Invoke."""
 
 from .emulator import LocalLambda
 from .invoke_api import LocalCall

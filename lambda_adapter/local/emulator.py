@@ -1,18 +1,18 @@
-"""LocalLambda: Python handlers behind the real Invoke API on loopback. No account, no Docker, no network."""
+"""LocalLambda itself: which handlers run, for how long, how many at once, and what their callers are answered."""
 
 import math
 import threading
 import time
 import uuid
-from types import SimpleNamespace, TracebackType
-from typing import Any, Callable, Generator, List, Mapping, Optional, Set, Type
+from types import SimpleNamespace
+from typing import Any, Callable, Generator, List, Mapping, Optional, Set
 from urllib.parse import unquote
 
 import attrs
 
 from .._rules.identifiers import FunctionIdentifier, is_name
 from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
-from .._rules.validation import check_region
+from .._rules.validation import check_integer, check_number, check_region
 from .event_stream import invoke_complete, payload_chunk
 from .http_server import Server
 from .invoke_api import (
@@ -115,13 +115,13 @@ class LocalLambda:
         retry_after: int = 1,
     ) -> None:
         _check_functions(functions)
-        check_whole("port", port, 0, 65_535)
+        check_integer("port", port, least=0, most=65_535)
         check_region("region", region)
-        _check_seconds("timeout", timeout, MAX_FUNCTION_TIMEOUT_S)
-        check_whole("memory_mb", memory_mb, MIN_MEMORY_MB, MAX_MEMORY_MB)
+        check_number("timeout", timeout, most=MAX_FUNCTION_TIMEOUT_S)
+        check_integer("memory_mb", memory_mb, least=MIN_MEMORY_MB, most=MAX_MEMORY_MB)
         if concurrency_limit is not None:
-            check_whole("concurrency_limit", concurrency_limit, 0, None)
-        check_whole("retry_after", retry_after, 0, None)
+            check_integer("concurrency_limit", concurrency_limit, least=0)
+        check_integer("retry_after", retry_after, least=0)
         self._functions = dict(functions)
         self._port = port
         self._region = region
@@ -197,12 +197,7 @@ class LocalLambda:
     def __enter__(self) -> "LocalLambda":
         return self.start()
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        tb: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _respond(self, path_and_query: str, headers: Mapping[str, str], body: bytes, request_id: str) -> HttpAnswer:
@@ -366,23 +361,12 @@ class LocalLambda:
 
 def _check_functions(functions: object) -> None:
     if not isinstance(functions, Mapping):
-        raise ValueError(f"functions must map names to handlers, got {type(functions).__name__}")
+        raise ValueError(f"functions must map names to handlers; got {type(functions).__name__}")
     for name, handler in functions.items():
         if not isinstance(name, str) or not is_name(name):
-            raise ValueError(f"functions: a name must be 1 to 64 of A-Za-z0-9-_., got {name!r}")
+            raise ValueError(f"functions: a name must be 1 to 64 of A-Za-z0-9-_.; got {name!r}")
         if not callable(handler):
-            raise ValueError(f"functions: {name!r} must be callable, got {type(handler).__name__}")
-
-
-def _check_seconds(name: str, value: object, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= high:
-        raise ValueError(f"{name} must be seconds above 0, up to {high:g}, got {value!r}")
-
-
-def check_whole(name: str, value: object, low: int, high: Optional[int]) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
-        limits = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be a whole number {limits}, got {value!r}")
+            raise ValueError(f"functions: {name!r} must be callable; got {type(handler).__name__}")
 
 
 def observed(functions: Mapping[str, Handler], observe: Callable[[Observation], None], **settings: Any) -> LocalLambda:

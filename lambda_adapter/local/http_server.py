@@ -44,7 +44,7 @@ class Server(socketserver.TCPServer):
         """Begin to accept connections, in a thread of its own."""
         self._acceptor.start()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Any, client_address: Tuple[str, int]) -> None:
         thread = threading.Thread(
             target=self._serve, args=(request, client_address), name="local-lambda-connection", daemon=True
         )
@@ -52,7 +52,7 @@ class Server(socketserver.TCPServer):
         alive = [connection for connection in self._connections if connection[0].is_alive()]
         self._connections = [*alive, (thread, request)]
 
-    def _serve(self, request: Any, client_address: Any) -> None:
+    def _serve(self, request: Any, client_address: Tuple[str, int]) -> None:
         try:
             self.finish_request(request, client_address)
         finally:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Deque, Iterator, List, Optional, Tuple, Union
 import attrs
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
-from ..local.emulator import check_whole
+from .._rules.validation import check_integer
 from ..local.event_stream import payload_chunk
 from ..local.invoke_api import HttpAnswer, RefusedError, throttled
 from ..local.runtime import (
@@ -62,7 +62,7 @@ _Step = Union[Fault, BreaksOff, Callable[[Any, LambdaContext], HandlerResult]]
 
 
 class MockFunction:
-    """A function of ``mock_lambda``, and the steps that it goes through: one an attempt, in the order given.
+    """A function of ``mock_lambda``, and the steps that it goes through: one step for each attempt, in the order given.
 
     After the steps comes the function's ``answer``, for every further attempt. Without an ``answer`` the last step
     stays; if it said how many ``times``, ``{"success": True}`` comes after it.
@@ -141,7 +141,7 @@ class MockFunction:
 
     def _take_streamed(self, after: int, times: Optional[int]) -> Tuple[Tuple[bytes, ...], Optional[int]]:
         """What comes before the end that is to take the place of the end of ``streams``, and how often."""
-        check_whole("after", after, 0, None)
+        check_integer("after", after, least=0)
         if self._streamed is None:
             if after:
                 raise ValueError(f"after={after} must come right after streams, which says what comes before")
@@ -159,10 +159,10 @@ class MockFunction:
 
         Args:
             times: Attempts in a row, from 1.
-            retry_after: Whole seconds that the answer asks to wait; here nobody does.
+            retry_after: Whole seconds that the answer asks to wait; no caller waits for it.
         """
         if retry_after is not None:
-            check_whole("retry_after", retry_after, 0, None)
+            check_integer("retry_after", retry_after, least=0)
         answer = throttled("ReservedFunctionConcurrentInvocationLimitExceeded", retry_after).answer
         return self._add(Fault(answer), times)
 
@@ -182,12 +182,12 @@ class MockFunction:
             status: The HTTP status that goes with it, 400 to 599.
             times: Attempts in a row, from 1.
         """
-        check_whole("status", status, 400, 599)
+        check_integer("status", status, least=400, most=599)
         return self._add(Fault(RefusedError(status, code, "mock_lambda rejected it").answer), times)
 
     def _add(self, step: _Step, times: Optional[int]) -> "MockFunction":
         if times is not None:
-            check_whole("times", times, 1, None)
+            check_integer("times", times, least=1)
         self._streamed = None
         with self._lock:
             self._steps.extend([step] * (times or 1))

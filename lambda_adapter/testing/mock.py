@@ -16,7 +16,7 @@ from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import urllib3
-from botocore.awsrequest import AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from .._aws import moto_seam
 from .._call import workers
@@ -156,7 +156,7 @@ def mock_lambda() -> Iterator[MockLambda]:
         yield mock
 
 
-def _before_send(event_name: str, request: Any) -> Optional[AWSResponse]:
+def _before_send(event_name: str, request: AWSPreparedRequest) -> Optional[AWSResponse]:
     """The answer to a request of botocore's; None leaves it to moto."""
     mocks = list(reversed(_active))
     if event_name not in _ANSWERED or not mocks:
@@ -171,7 +171,7 @@ def _before_send(event_name: str, request: Any) -> Optional[AWSResponse]:
     return AWSResponse(request.url, raw.status, raw.headers, raw)
 
 
-def _respond(mocks: List[MockLambda], request: Any, request_id: str) -> HttpAnswer:
+def _respond(mocks: List[MockLambda], request: AWSPreparedRequest, request_id: str) -> HttpAnswer:
     """Answer an Invoke request in AWS's shape."""
     headers = {name.lower(): _as_text(value) for name, value in request.headers.items()}
     url = urlsplit(request.url)

@@ -172,7 +172,7 @@ BROKEN = {
     "no JSON": (b'{"command": hush}', "it is not JSON (Expecting value, column 13)"),
     "empty": (b"", "it is not JSON (Expecting value, column 1)"),
     "no UTF-8": (b'{"command": "\xff"}', "it is not UTF-8"),
-    "too deep": (b"[" * 100_000, "it is JSON beyond all measure"),
+    "too deep": (b"[" * 100_000, "the JSON is too deep or has too large a number"),
     "no object": (b'["hush"]', "it must be an object, not an array"),
     "a typing error": (b'{"comand": "hush"}', "a request has no comand; it has command, args, user_id"),
     "a line number": (b'{"command": "x", "line": 3}', "a request has no line"),

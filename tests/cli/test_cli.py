@@ -198,13 +198,22 @@ def as_options(given):
                 yield from (to_option(name), str(one))
 
 
-@pytest.mark.parametrize("command", [["invoke", "f", "--command", "x"], ["batch", "f", "in", "-o", "out"]])
-def test_every_setting_reaches_the_adapter(command):
+#: Change nothing where there is one call.
+OF_MANY_CALLS = {"max_concurrency", "max_pending", "max_pending_per_community", "unhealthy_threshold"}
+
+
+@pytest.mark.parametrize(
+    ("command", "left_out"),
+    [(["invoke", "f", "--command", "x"], OF_MANY_CALLS), (["batch", "f", "in", "-o", "out"], set())],
+    ids=["invoke", "batch"],
+)
+def test_every_setting_that_a_command_offers_reaches_the_adapter(command, left_out):
     assert list(GIVEN) == settings()
-    args = parse([*command, *as_options(GIVEN)])
-    assert {name: getattr(args, name) for name in GIVEN} == GIVEN
+    offered = {name: value for name, value in GIVEN.items() if name not in left_out}
+    args = parse([*command, *as_options(offered)])
+    assert {name: getattr(args, name) for name in offered} == offered
     # An old botocore knows no tenants, and no adapter isolates them with it.
-    given = {**GIVEN, "isolate_communities": False}
+    given = {**offered, "isolate_communities": False}
     with make_adapter(args, isolate_communities=False) as adapter:
         assert {name: getattr(adapter, name) for name in given} == given
 
@@ -451,7 +460,22 @@ def test_help_says_of_each_setting_what_the_constructor_says(capsys):
         main(["invoke", "--help"])
     out = " ".join(capsys.readouterr().out.split())
     assert "--max-retries N Attempts after the first, 0 to 100. Default: 3." in out
-    assert "--no-idempotent Turns off: The function may safely run twice." in out
+    assert "--no-idempotent The function must not run twice: a call is retried only if it certainly did not run." in out
+
+
+@pytest.mark.parametrize("name", sorted(OF_MANY_CALLS))
+def test_what_needs_many_calls_is_an_option_of_batch_and_not_of_invoke(name, run):
+    assert getattr(parse(["batch", "f", "in", "-o", "out", to_option(name), "2"]), name) == 2
+    code, _, err = run("invoke", "f", "--command", "x", to_option(name), "2")
+    assert (code, f"invoke has no option {to_option(name)}" in err) == (2, True)
+
+
+def test_help_tells_what_an_option_that_is_left_out_means_and_never_says_none(capsys):
+    with pytest.raises(SystemExit):
+        main(["batch", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "one more is refused as overloaded. Default: any number." in out
+    assert "None" not in out
 
 
 def test_help_does_not_import_boto3():

@@ -54,7 +54,7 @@ def test_after_enough_failures_nothing_is_sent_until_the_time(call, make_breakin
         0,
         "no",
     )
-    assert refused.error == "circuit_open: the function has failed too often in a row and is tried again in 21 s"
+    assert refused.error == "circuit_open: the function has failed too often and is tried again in 21 s"
     assert adapter.health == health
     assert len(server.requests) == 2
     clock.now_s = 30.0

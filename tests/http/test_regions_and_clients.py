@@ -143,7 +143,7 @@ def test_a_client_of_another_region_is_refused(session):
 @pytest.mark.parametrize("service", ["s3", "sqs", "stepfunctions"])
 def test_a_client_of_another_service_is_refused(session, service):
     text = refused(client=session.client(service, region_name="us-east-1"))
-    assert text == f"client must be a boto3 client of lambda; got one of {service}"
+    assert text == f"client must be a boto3 Lambda client; got one of {service}"
 
 
 def client_with(invoke):

@@ -42,6 +42,12 @@ def adapter(mock):
         yield made
 
 
+def test_dir_lists_the_public_names_before_they_were_asked_for():
+    code = "import lambda_adapter.testing as kit; print(set(kit.__all__) <= set(dir(kit)), *sorted(kit.__all__))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
+    assert done.stdout.split() == ["True", "MockFunction", "MockLambda", "mock_lambda"]
+
+
 @pytest.fixture
 def attempt(mock, make_request):
     """One call of "weather" in a single attempt -> its message, or its error code."""

@@ -511,9 +511,9 @@ def test_the_circuits_state_and_the_codes_that_open_it_are_those_in_the_text(mak
     state = make_adapter(circuit_breaker=CircuitBreaker()).get_module_info()["circuit_breaker"]
     assert [row[0] for row in table(text, "key of the circuit's state")] == list(state)
     opens = re.search(r"The circuit opens for ([^:]*):", text)[1]
-    assert re.findall(r"`(\w+)`", opens) == [code for code, row in CODES.items() if row.circuit == "trips"]
+    assert re.findall(r"`(\w+)`", opens) == [code for code, row in CODES.items() if row.circuit == "opens"]
     closes = re.search(r"A success closes it, and so does ([^,]*),", text)[1]
-    assert re.findall(r"`(\w+)`", closes) == [code for code, row in CODES.items() if row.circuit == "resets"]
+    assert re.findall(r"`(\w+)`", closes) == [code for code, row in CODES.items() if row.circuit == "closes"]
 
 
 def test_the_words_for_why_a_call_ended_are_all_told_twice():

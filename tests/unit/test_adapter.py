@@ -324,7 +324,7 @@ def test_a_failure_logs_each_retry_as_a_warning_and_the_end_as_an_error(make_ada
         "Retry 1 of 2 in 0.001 s: function=function request=session_abc123 code=throttled executed=no"
     )
     assert "Gave up" in caplog.messages[3]
-    assert "code=throttled executed=no attempts=3" in caplog.messages[3]
+    assert "code=throttled executed=no attempts=3 why_ended=no_attempts_left" in caplog.messages[3]
 
 
 def test_success_false_is_a_warning(make_adapter, make_request, caplog):
@@ -335,12 +335,17 @@ def test_success_false_is_a_warning(make_adapter, make_request, caplog):
     assert "success=false" in caplog.messages[1]
 
 
-def test_dropped_targets_are_a_warning(make_adapter, make_request, caplog):
-    adapter = make_adapter(client=Client({"success": True, "targets": [1, "a", None]}))
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [([1, "a", None], "Dropped 2 targets of"), (["a", None], "Dropped 1 target of")],
+    ids=["2", "1"],
+)
+def test_dropped_targets_are_a_warning(make_adapter, make_request, caplog, targets, told):
+    adapter = make_adapter(client=Client({"success": True, "targets": targets}))
     caplog.set_level(logging.WARNING, "lambda_adapter")
     assert adapter.execute(make_request()).targets == [{"type": "a"}]
     assert levels(caplog) == ["WARNING"]
-    assert "Dropped 2 targets" in caplog.messages[0]
+    assert told in caplog.messages[0]
 
 
 def test_a_refusal_is_a_warning(make_adapter, make_request, caplog):

@@ -1,11 +1,14 @@
 """Requests and responses are frozen values that say nothing private in their repr."""
 
+import inspect
 import json
+import re
 
 import attrs
 import pytest
 
-from lambda_adapter import ExecuteRequest, ExecuteResponse, Invocation
+from lambda_adapter import Attempt, ExecuteRequest, ExecuteResponse, Health, Invocation, Report
+from lambda_adapter.codes import CODES
 
 SEED_FIELDS = ["command", "args", "user_id", "entity_id", "community_id", "session_id", "platform"]
 
@@ -110,3 +113,68 @@ def test_to_dict_copies_neither_data_nor_targets():
     response = ExecuteResponse(success=True, data={"a": 1}, targets=[{"type": "discord"}])
     assert response.to_dict()["data"] is response.data
     assert response.to_dict()["targets"] is response.targets
+
+
+def failed(code, **said):
+    return ExecuteResponse(success=False, error_code=code, **said)
+
+
+#: A bot's own sentences, for some of the codes.
+GERMAN = {"timeout": "Das hat zu lange gedauert.", "function_failed": "Das ging nicht.", "throttled": ""}
+INTERNALS = "RuntimeError: /var/task/dice.py has no key AKIA"
+
+
+@pytest.mark.parametrize(
+    ("response", "table", "text"),
+    [
+        pytest.param(ExecuteResponse(True, "You rolled 4."), None, "You rolled 4.", id="success"),
+        pytest.param(ExecuteResponse(True, "You rolled 4."), GERMAN, "You rolled 4.", id="success, table"),
+        pytest.param(ExecuteResponse(True), None, "", id="success without a message"),
+        pytest.param(failed("function_failed", message="No dice.", error="dice"), None, "No dice.", id="message"),
+        pytest.param(failed("function_failed", message="No dice."), GERMAN, "No dice.", id="message, table"),
+        pytest.param(failed("function_failed", error="No dice left."), None, "No dice left.", id="its error"),
+        pytest.param(failed("function_failed", error="No dice left."), GERMAN, "No dice left.", id="its error, table"),
+        pytest.param(failed("function_failed", message="", error="No dice left."), None, "No dice left.", id="empty"),
+        pytest.param(failed("function_failed", message=" \n", error=" "), None, "That did not work.", id="blank"),
+        pytest.param(failed("function_failed"), None, "That did not work.", id="no word of its own"),
+        pytest.param(
+            failed("function_failed", error="function_failed: the function answered with HTTP status 503"),
+            None,
+            "That did not work.",
+            id="our word for the operator",
+        ),
+        pytest.param(
+            failed("function_failed", error="function_failed: the function answered success=false"),
+            GERMAN,
+            "Das ging nicht.",
+            id="our word for the operator, table",
+        ),
+        pytest.param(failed("timeout", error="timeout: a"), GERMAN, "Das hat zu lange gedauert.", id="table"),
+        pytest.param(failed("throttled", error="throttled: a"), GERMAN, CODES["throttled"].chat, id="empty in table"),
+        pytest.param(failed("closed", error="closed: a"), GERMAN, CODES["closed"].chat, id="not in table"),
+        pytest.param(failed(None, error=INTERNALS), None, CODES["internal_error"].chat, id="no code"),
+        pytest.param(failed("timeout", message="half"), None, CODES["timeout"].chat, id="message of another failure"),
+    ],
+)
+def test_what_a_user_is_told(response, table, text):
+    assert response.user_message(table) == text
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if code != "function_failed"])
+def test_no_cause_and_no_exception_is_told_to_a_user(code):
+    text = failed(code, error=f"{code}: {INTERNALS}", message=INTERNALS).user_message()
+    assert re.fullmatch(r"[A-Z][a-z ,.A-Z]+\.", text)
+    assert not re.search(r"AWS|Lambda|function|RuntimeError|_", text)
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_ok_is_success(success):
+    assert ExecuteResponse(success).ok is success
+
+
+@pytest.mark.parametrize(
+    "kind", [ExecuteRequest, ExecuteResponse, Invocation, Report, Attempt, Health], ids=lambda kind: kind.__name__
+)
+def test_help_explains_each_field_in_its_order(kind):
+    _, _, section = inspect.getdoc(kind).partition("\nAttributes:\n")
+    assert re.findall(r"^    (\w+): .", section, re.MULTILINE) == [field.name for field in attrs.fields(kind)]

@@ -6,6 +6,7 @@ import decimal
 import enum
 import json
 import re
+import sys
 import types
 import uuid
 from typing import Any, Dict, List
@@ -477,3 +478,43 @@ def test_a_request_gets_the_time_at_which_it_is_encoded(make_request):
     timestamp = json.loads(encode_request(make_request()).payload)["timestamp"]
     assert len(timestamp) == 27
     assert before <= timestamp <= utc_timestamp()
+
+
+def family():
+    root = {"children": []}
+    root["children"] += [{"name": name, "parent": root} for name in "ab"]
+    return root
+
+
+def crowd():
+    root = {"records": [{"n": n} for n in range(20_000)]}
+    root["self"] = root
+    return root
+
+
+def shared(levels):
+    value = 1
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize("is_event", [True, False], ids=["sent", "unsent"])
+@pytest.mark.parametrize("make", [family, crowd, lambda: shared(201), lambda: shared(150)], ids=range(4))
+def test_what_contains_itself_or_has_no_end_is_refused_at_once(make_request, make, is_event):
+    request = make_request(metadata={"is_event": is_event, "event_type": "x", "event_data": make()})
+    assert re.match("metadata.* contains itself, or (is nested|holds) over", refusal(request))
+
+
+def test_what_is_shared_and_small_is_written_twice(make_request):
+    once = [1]
+    assert sent(make_request(metadata={"is_event": True, "event_data": [once, once]}))["trigger"]["event_data"] == [
+        [1],
+        [1],
+    ]
+
+
+@pytest.mark.parametrize("bits", [14_001, 14_300, 1_000_000])
+def test_where_python_writes_integers_of_any_length_they_are_looked_for(make_request, bits, monkeypatch):
+    monkeypatch.setattr(sys, "get_int_max_str_digits", lambda: 0, raising=False)
+    assert "14000 bits" in refusal(make_request(metadata={"x": 1 << bits}))

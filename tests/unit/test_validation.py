@@ -98,6 +98,11 @@ def test_a_prefix_in_front_of_an_arn_is_refused(arn):
     assert refused(function_identifier=arn, function_prefix="waddlebot-").startswith("function_prefix")
 
 
+def test_a_prefix_that_makes_a_good_name_too_long_is_named():
+    assert refused(function_prefix="p" * 60).startswith("function_identifier with function_prefix must be")
+    assert refused(function_identifier="n" * 65).startswith("function_identifier must be")
+
+
 @pytest.mark.parametrize("arn", [ARN, f"{ARN}:prod", ARN.replace("us-east-1", "us-east-2")])
 def test_an_arn_of_another_region_is_refused(arn):
     text = refused(function_identifier=arn, region="eu-west-1")
