@@ -404,6 +404,8 @@ class LambdaAdapter:
         """A call whose answer is read as it comes; or the answer to one that makes no attempt."""
         if self.invocation_type != "RequestResponse":
             raise ValueError(f"a stream needs invocation_type RequestResponse, not {self.invocation_type}")
+        if getattr(self, "durable", False):
+            raise ValueError("a durable adapter cannot stream: a call is durable or streamed")
         deadline = self._deadline()
         encoded = self._prepare(request)
         if isinstance(encoded, Failure):
