@@ -375,6 +375,26 @@ def test_a_probe_that_is_abandoned_is_given_back(serve, make_adapter, how):
     assert how(adapter, REQUEST).response.success
 
 
+def test_over_tls_too(tmp_path, make_adapter, monkeypatch):
+    async def main():
+        async with adapter.execute_stream_async(REQUEST) as stream:
+            assert await soon(stream.__anext__()) == "Hel"
+            task = await reading(stream)
+        with pytest.raises(StopAsyncIteration):
+            await task
+        await until_async(lambda: places_taken(adapter) == 0)
+        return stream.response
+
+    context, pem = fs.tls_contexts(tmp_path)
+    monkeypatch.setenv("AWS_CA_BUNDLE", pem)
+    with fs.FaultServer([begun("Hel"), streamed(*TEXTS)], tls=context) as server:
+        adapter = make_adapter(endpoint_url=server.endpoint_url, read_timeout=60.0)
+        assert_abandoned(asyncio.run(main()), "yes", "Hel")
+        for _ in range(3):
+            assert read_sync(adapter, REQUEST).texts == list(TEXTS)
+        assert server.connections == 2
+
+
 # --- Slow readers, many streams ---
 
 

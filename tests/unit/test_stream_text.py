@@ -6,7 +6,9 @@ import pytest
 
 from lambda_adapter._wire import stream
 from lambda_adapter._wire.answer import InvalidAnswerError
+from lambda_adapter._wire.frames import Complete, FrameReader
 from lambda_adapter._wire.stream import TextReader
+from lambda_adapter.local.event_stream import invoke_complete, payload_chunk
 
 NULS = b"\0" * 8
 HEAD = b'{"statusCode":200,"headers":{"Content-Type":"text/plain"},"cookies":[]}' + NULS
@@ -49,6 +51,19 @@ def test_random_pieces(count):
         assert "".join(shown) + ended.text == "-" + text
         for piece in shown:
             piece.encode()  # no half of anything
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_random_pieces_in_frames_in_random_pieces(count):
+    rnd = random.Random(14)
+    for _ in range(count):
+        frames = map(payload_chunk, pieces_of(rnd.choice((b"", HEAD, NULS)) + TEXT.encode(), rnd))
+        stream_bytes = b"".join(frames) + invoke_complete()
+        frame_reader, text_reader, shown = FrameReader(), TextReader(), []
+        for piece in pieces_of(stream_bytes, rnd, most=rnd.choice((3, 40, 4_000))):
+            for found in frame_reader.feed(piece):
+                shown.append(text_reader.end(b"{}").text if isinstance(found, Complete) else text_reader.feed(found))
+        assert "".join(shown) == TEXT
 
 
 ANSWER = '{"success": true, "message": "Größe", "extra": 1}'.encode()
