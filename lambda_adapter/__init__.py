@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from .invocations import Attempt, Invocation, Report
     from .local import LocalLambda
     from .messages import ExecuteRequest, ExecuteResponse
+    from .streams import AsyncTextStream, TextStream
 
 __all__ = [
+    "AsyncTextStream",
     "Attempt",
     "CircuitBreaker",
     "ExecuteRequest",
@@ -25,11 +27,13 @@ __all__ = [
     "LambdaAdapterError",
     "LocalLambda",
     "Report",
+    "TextStream",
 ]
 
 #: Where each public name is at home. It is fetched when it is first asked for: importing the package costs next to
 #: nothing, so that pytest can load its plugin, and a command line its parser, for free.
 _HOMES = {
+    "AsyncTextStream": "streams",
     "Attempt": "invocations",
     "CircuitBreaker": "circuit",
     "ExecuteRequest": "messages",
@@ -41,6 +45,7 @@ _HOMES = {
     "LambdaAdapterError": "errors",
     "LocalLambda": "local",
     "Report": "invocations",
+    "TextStream": "streams",
 }
 
 

@@ -40,6 +40,7 @@ from ._call.outcomes import Outcome, Progress, Result, failed, refused, timed_ou
 from ._call.places import QueueFullError
 from ._call.reporter import AttemptReporter
 from ._call.steps import Job, Steps, drive
+from ._call.streams import StreamReader
 from ._call.threads import NoThreadError
 from ._call.workers import Workers
 from ._process import forks
@@ -55,6 +56,7 @@ from .executions import Execution
 from .health import Health, HealthTracker
 from .invocations import Attempt
 from .messages import ExecuteResponse, Id, Request
+from .streams import AsyncTextStream, StreamedCall, TextStream
 
 R = TypeVar("R", bound=Request)
 F = TypeVar("F", bound="Union[Future[Any], Awaitable[Any]]")
@@ -395,6 +397,71 @@ class LambdaAdapter:
             for future in running:
                 future.cancel()
 
+    def execute_stream(self, request: Request) -> TextStream:
+        """Run the module and read its answer as it is written, in the caller's thread.
+
+        Example::
+
+            with adapter.execute_stream(request) as stream:
+                for text in stream:
+                    print(text, end="", flush=True)
+            response = stream.response
+
+        Args:
+            request: As for ``execute``; it is read now, and sent with the first text that is asked for.
+
+        Returns:
+            An iterator of text. It raises nothing for what happens to the call; its ``response`` says that.
+
+        Raises:
+            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer.
+        """
+        return TextStream(self._streamed(request, needs_place=False))
+
+    def execute_stream_async(self, request: Request) -> AsyncTextStream:
+        """``execute_stream`` for the caller's event loop: one of this adapter's own daemon threads reads.
+
+        It takes one place of ``max_concurrency`` until its end. A reader who is slow slows the function.
+
+        Example::
+
+            async with adapter.execute_stream_async(request) as stream:
+                async for text in stream:
+                    await edit(text)
+            response = stream.response
+
+        Args:
+            request: As for ``execute``; it is read now, and sent with the ``async with``.
+
+        Returns:
+            An asynchronous iterator of text. It raises nothing for what happens to the call.
+
+        Raises:
+            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer.
+        """
+        return AsyncTextStream(self._streamed(request, needs_place=True))
+
+    def _streamed(self, request: Request, needs_place: bool) -> Union[ExecuteResponse, StreamedCall]:
+        """A call whose answer is read as it comes; or the answer to one that makes no attempt."""
+        if self.invocation_type != "RequestResponse":
+            raise ValueError(f"a stream needs invocation_type RequestResponse, not {self.invocation_type}")
+        if self.durable:
+            raise ValueError("a durable adapter cannot stream: a call is durable or streamed")
+        deadline = self._deadline()
+        encoded = self._prepare(request, self._invoker.arguments)
+        if isinstance(encoded, Failure):
+            return self._refuse(encoded)
+        ending = self._ending(encoded, deadline)
+        reader = StreamReader(ending.progress)
+        at_s = None if deadline is None else deadline.at_s
+        steps = self._steps(self._invoker, encoded, deadline, ending, reader)
+        job = Job(steps, encoded.community, needs_place, at_s, ending.late)
+
+        def submit(pumped: "Job[Any]") -> "Union[ExecuteResponse, Future[Any]]":
+            return self._submit(lambda: self._workers.submit(lambda: pumped))
+
+        return StreamedCall(job, reader, ending, submit, self._workers.wait)
+
     def _begin(self, request: Request) -> "Union[ExecuteResponse, Future[ExecuteResponse]]":
         """Hand a call to the adapter's own threads; or the answer to one that makes no attempt."""
         job = self._job(request)
@@ -550,7 +617,7 @@ class LambdaAdapter:
         encoded = self._prepare(request, invoker.arguments)
         if isinstance(encoded, Failure):
             return self._refuse(encoded)
-        ending = Ending(self._circuit, self._health, self.function_name, encoded.request_id, deadline, self._refuse)
+        ending = self._ending(encoded, deadline)
         steps = self._steps(invoker, encoded, deadline, ending)
         if deadline is None:
             return Job(steps, encoded.community, needs_place)
@@ -640,6 +707,9 @@ class LambdaAdapter:
         outcome = yield from self._executions.stop(wanted)
         return to_response(Result(outcome), self.function_name)
 
+    def _ending(self, encoded: EncodedRequest, deadline: Optional[Deadline]) -> Ending:
+        return Ending(self._circuit, self._health, self.function_name, encoded.request_id, deadline, self._refuse)
+
     def _prepare(self, request: Request, arguments: InvokeArguments) -> Union[EncodedRequest, Failure]:
         """Everything that can be decided without an attempt."""
         forks.check()
@@ -659,9 +729,17 @@ class LambdaAdapter:
         return encoded if self._circuit.admits() else self._circuit_open()
 
     def _steps(
-        self, invoker: Invoker, encoded: EncodedRequest, deadline: Optional[Deadline], ending: Ending
+        self,
+        invoker: Invoker,
+        encoded: EncodedRequest,
+        deadline: Optional[Deadline],
+        ending: Ending,
+        reader: Optional[StreamReader] = None,
     ) -> Steps[Any]:
-        """The blocking call, in steps between which its driver waits. None when its deadline has ended it."""
+        """The blocking call, in steps between which its driver waits. None when it was ended from outside.
+
+        With a ``reader`` the steps yield the text of the answer as well.
+        """
         if self._workers.closed:
             return ending.refuse(Failure("closed", "the adapter is closed"))
         if ending.is_too_late(time.monotonic()):
@@ -672,7 +750,7 @@ class LambdaAdapter:
             size = len(encoded.payload)
             logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, encoded.request_id, size)
             try:
-                result = yield from invoker.attempts(encoded, deadline, ending.progress)
+                result = yield from invoker.attempts(encoded, deadline, ending.progress, reader)
             except Exception as exc:
                 check_not_interrupted(exc)
                 result = Result(failed(failures.internal(exc)), attempts=1, why_ended="permanent")

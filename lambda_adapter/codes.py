@@ -30,6 +30,7 @@ ErrorCode = Literal[
     "function_error",
     "function_failed",
     "invalid_response",
+    "abandoned",
     "internal_error",
 ]
 
@@ -201,6 +202,13 @@ CODES: Dict[ErrorCode, Code] = {
         "Make the function answer with a JSON object whose success is true or false.",
         circuit="opens",
         executed=("yes", "maybe"),
+    ),
+    "abandoned": Code(
+        "its reader has left the stream before its end",
+        "That was stopped before it was done.",
+        "Read the stream to its end; the function runs on, and is billed, whoever leaves.",
+        counts=False,
+        executed=("maybe", "yes", "no"),
     ),
     "internal_error": Code(
         "an unexpected error occurred",

@@ -170,6 +170,12 @@ class InvalidResponseError(LambdaAdapterError):
     error_code = "invalid_response"
 
 
+class AbandonedError(LambdaAdapterError):
+    """The stream was left before its end."""
+
+    error_code = "abandoned"
+
+
 class InternalError(LambdaAdapterError):
     """Anything else; ``error`` names the class of the exception."""
 

@@ -45,6 +45,7 @@ class Invocation:
         execution_arn: The durable execution's ARN, with ``durable=True``.
         attached: Whether AWS said that the execution was there before this call, which then got its outcome. A further
             attempt of the same call gets it too, and AWS does not say so.
+        first_text_s: Of a streamed call: seconds from the first attempt's start to the first text; None without any.
     """
 
     function_name: str
@@ -60,6 +61,7 @@ class Invocation:
     why_ended: Optional[WhyEnded] = None
     execution_arn: Optional[str] = None
     attached: bool = False
+    first_text_s: Optional[float] = None
 
 
 @attrs.frozen
@@ -76,6 +78,7 @@ class Attempt:
         duration_s: Seconds that it took.
         next_delay_s: Seconds until the next attempt; None when there is none.
         why_ended: Why no further attempt follows; None when one does.
+        first_text_s: Of a streamed call: seconds from this attempt's start to the first text; None without any.
     """
 
     module_name: str
@@ -87,3 +90,4 @@ class Attempt:
     duration_s: float
     next_delay_s: Optional[float]
     why_ended: Optional[WhyEnded] = None
+    first_text_s: Optional[float] = None

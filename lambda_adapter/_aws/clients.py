@@ -67,6 +67,7 @@ class _SharedClient:
         #: None where the keys are parameters.
         self.credentials = credentials
         self.invoke = client.invoke
+        self.invoke_with_response_stream = client.invoke_with_response_stream
         weakref.finalize(self, client.close).atexit = False
 
 
@@ -233,6 +234,8 @@ class GivenClient:
     def __init__(self, client: LambdaClient) -> None:
         self.client = client
         self.invoke = client.invoke
+        # Looked up when it is called: a client that is none of boto3's need not have it.
+        self.invoke_with_response_stream = lambda **arguments: client.invoke_with_response_stream(**arguments)  # type: ignore[attr-defined]
         # Its owner may have it retry.
         sending.watch(client, retries=True)
         register = getattr(getattr(getattr(client, "meta", None), "events", None), "register", None)

@@ -11,8 +11,14 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import attrs
 
-#: What this package asks of Lambda.
-OPERATIONS = ("Invoke", "GetDurableExecution", "ListDurableExecutionsByFunction", "StopDurableExecution")
+#: What this package asks of Lambda, by botocore's names, which are part of its events' names.
+OPERATIONS = (
+    "Invoke",
+    "InvokeWithResponseStream",
+    "GetDurableExecution",
+    "ListDurableExecutionsByFunction",
+    "StopDurableExecution",
+)
 
 _mine = threading.local()
 

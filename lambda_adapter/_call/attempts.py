@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import Any, Callable, Generator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Generator, List, Mapping, Optional, Tuple, Union
 
 import attrs
 
@@ -27,6 +27,7 @@ from .deadline import Deadline
 from .interruptions import check_not_interrupted
 from .outcomes import Outcome, Progress, Result, failed, judge_answer
 from .reporter import AttemptReporter
+from .streams import StreamReader, Texts
 
 logger = logging.getLogger("lambda_adapter")
 
@@ -40,6 +41,16 @@ _NEEDS_DURABLE = (
 
 #: Given the call, the attempt's outcome and the deadline: how it ended after all, and whether its driver goes on.
 Attach = Callable[[EncodedRequest, Outcome, Optional[Deadline]], Generator[float, bool, Tuple[Outcome, bool]]]
+
+
+@attrs.frozen
+class _Sent:
+    """A request that was answered, as far as the answer's head says."""
+
+    #: Kept until the answer has been read.
+    client: object
+    response: Mapping[str, Any]
+    head: Head
 
 
 class Invoker:
@@ -76,12 +87,17 @@ class Invoker:
         self._attach = attach
 
     def attempts(
-        self, encoded: EncodedRequest, deadline: Optional[Deadline] = None, progress: Optional[Progress] = None
-    ) -> Generator[float, bool, Result]:
+        self,
+        encoded: EncodedRequest,
+        deadline: Optional[Deadline] = None,
+        progress: Optional[Progress] = None,
+        reader: Optional[StreamReader] = None,
+    ) -> Generator[Any, bool, Result]:
         """The attempt loop. Blocks while a request is in flight; never waits between attempts.
 
         Yields the seconds to wait before the next attempt. Whoever runs it waits in its own way, then sends True for
-        the next attempt or False to end the call with what it has.
+        the next attempt or False to end the call with what it has. With a ``reader``, which has the same ``progress``,
+        the answer is a stream: its texts are yielded as well, and sent True for the next or False to leave it.
         """
         started = begun = self._clock()
         progress = progress or Progress()
@@ -90,7 +106,10 @@ class Invoker:
         while why_ended is None:
             number += 1
             progress.attempts = number
-            outcome = self._attempt(encoded, number, deadline, may_renew=not renewed)
+            if reader is None:
+                outcome = self._attempt(encoded, number, deadline, may_renew=not renewed)
+            else:
+                outcome = yield from self._streamed(encoded, number, deadline, not renewed, reader)
             renewed = renewed or (outcome.failure is not None and outcome.failure.renewed)
             goes_on = True
             if self._attach is not None and outcome.error_code == "already_started":
@@ -99,7 +118,9 @@ class Invoker:
             delay_s = self._delay_s(outcome, number)
             why_ended = self._why_final(outcome, number, deadline, ended + delay_s) if goes_on else "ended"
             may_have_run = may_have_run or outcome.executed != "no"
-            self._reporter.report(number, outcome, ended - begun, None if why_ended else delay_s, why_ended)
+            first_text_s = None if progress.first_text_at_s is None else progress.first_text_at_s - begun
+            next_delay_s = None if why_ended else delay_s
+            self._reporter.report(number, outcome, ended - begun, next_delay_s, why_ended, first_text_s)
             if why_ended is None:
                 self._log_retry(encoded, number, outcome, delay_s)
                 goes_on = yield delay_s
@@ -107,7 +128,7 @@ class Invoker:
                 why_ended = self._why_final(outcome, number, deadline, begun)
                 why_ended = why_ended if goes_on or why_ended == "total_timeout" else "ended"
         outcome = _told_why(_after_earlier(outcome) if may_have_run else outcome, why_ended, deadline)
-        return Result(outcome, attempts=number, duration_s=self._clock() - started, why_ended=why_ended)
+        return Result(outcome, number, self._clock() - started, why_ended, progress.first_text_s)
 
     def _delay_s(self, outcome: Outcome, number: int) -> float:
         """Seconds from attempt ``number`` (from 1) to the next, if there is to be one."""
@@ -122,6 +143,8 @@ class Invoker:
         failure = outcome.failure
         if failure is None:
             return "succeeded"
+        if outcome.final is not None:
+            return outcome.final
         # Nothing ran, and waiting mends nothing: with other credentials there is one more attempt in any case.
         if not failure.renewed:
             if not failure.transient:
@@ -150,6 +173,31 @@ class Invoker:
         self, encoded: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool = False
     ) -> Outcome:
         """One request and its whole answer. Raises no Exception but what a signal handler raised."""
+        sent = self._send("invoke", encoded, number, deadline, may_renew)
+        if isinstance(sent, Outcome):
+            return sent
+        response, head = sent.response, sent.head
+        try:
+            return self._judge(response, to_text(_read_body(response)), encoded.payload, head)
+        except InvalidAnswerError as exc:
+            return failed(Failure("invalid_response", str(exc)), head)
+        except Exception as exc:
+            check_not_interrupted(exc)
+            return failed(failures.from_lost_answer(exc), head)
+
+    def _streamed(
+        self, encoded: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool, reader: StreamReader
+    ) -> Texts:
+        """The same, and the answer is given as it comes."""
+        sent = self._send("invoke_with_response_stream", encoded, number, deadline, may_renew)
+        if isinstance(sent, Outcome):
+            return sent
+        return (yield from reader.read(sent.response, sent.head, encoded.payload, deadline))
+
+    def _send(
+        self, operation: str, encoded: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool
+    ) -> Union[Outcome, "_Sent"]:
+        """One request, up to the head of its answer."""
         try:
             shared = self._client()
         except Exception as exc:
@@ -159,7 +207,7 @@ class Invoker:
         sending = Sending()
         try:
             with sending:
-                response = shared.invoke(**arguments)
+                response = getattr(shared, operation)(**arguments)
         except Exception as exc:
             check_not_interrupted(exc)
             failure = failures.from_exception(exc, sending, getattr(shared, "client", shared))
@@ -169,16 +217,9 @@ class Invoker:
                 failure = self._renewed(failure, shared)
             return failed(failures.of_dry_run(failure) if self.arguments.invocation_type == "DryRun" else failure)
         try:
-            head = read_head(response)
+            return _Sent(shared, response, read_head(response))
         except Exception as exc:
             return failed(failures.internal(exc))
-        try:
-            return self._judge(response, to_text(_read_body(response)), encoded.payload, head)
-        except InvalidAnswerError as exc:
-            return failed(Failure("invalid_response", str(exc)), head)
-        except Exception as exc:
-            check_not_interrupted(exc)
-            return failed(failures.from_lost_answer(exc), head)
 
     def _renewed(self, failure: Failure, shared: object) -> Failure:
         """The refusal of a client's credentials, after others have been asked for."""
@@ -222,7 +263,7 @@ def _after_earlier(outcome: Outcome) -> Outcome:
 def _told_why(outcome: Outcome, why_ended: WhyEnded, deadline: Optional[Deadline]) -> Outcome:
     """The outcome of a call that another attempt might have mended says why there was none."""
     failure = outcome.failure
-    if failure is None or why_ended not in ("total_timeout", "ended"):
+    if failure is None or outcome.final is not None or why_ended not in ("total_timeout", "ended"):
         return outcome
     why = deadline.cause if deadline and why_ended == "total_timeout" else "the call was ended before its next attempt"
     return attrs.evolve(outcome, failure=attrs.evolve(failure, cause=f"{failure.cause}; {why}"))

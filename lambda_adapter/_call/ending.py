@@ -68,8 +68,9 @@ class Ending:
 
     def finish(self, result: Result) -> Optional[ExecuteResponse]:
         """End a call that made attempts, and record it."""
-        if not self._take():
-            return None
+        return self._record(result) if self._take() else None
+
+    def _record(self, result: Result) -> ExecuteResponse:
         code = result.outcome.error_code
         if self._era is not None:
             self._circuit.leave(self._era, effect_of(code))
@@ -84,6 +85,14 @@ class Ending:
             return self.refuse_late()
         assert self._deadline is not None
         return self.finish(timed_out(self._deadline, self.progress))
+
+    def leave(self, result: Callable[[], Result]) -> Optional[ExecuteResponse]:
+        """End a call whose reader has left; its steps may be in an attempt."""
+        return self._record(result()) if self._take() else None
+
+    def describe(self, result: Result) -> ExecuteResponse:
+        """The response of a call that was ended without one: by what a signal's handler raised, for example."""
+        return to_response(result, self._function_name)
 
     def abandon(self) -> None:
         """End a call without a record: it was interrupted, and has come to nothing."""

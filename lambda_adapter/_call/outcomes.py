@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import Optional
+from typing import List, Optional
 
 import attrs
 
@@ -28,6 +28,8 @@ class Outcome:
     head: Head = NO_HEAD
     #: Whether it is that of a durable execution which was there already.
     attached: bool = False
+    #: Why no further attempt may follow, whatever the failure's code allows: the text has been seen, for example.
+    final: Optional[WhyEnded] = None
 
     @property
     def error_code(self) -> Optional[ErrorCode]:
@@ -43,6 +45,8 @@ class Result:
     duration_s: float = 0.0
     #: None when no attempt was made.
     why_ended: Optional[WhyEnded] = None
+    #: From the first attempt's start to the first text; None when there was none, or when it was not streamed.
+    first_text_s: Optional[float] = None
 
 
 @attrs.define(eq=False)
@@ -53,14 +57,38 @@ class Progress:
     attempts: int = 0
     #: When the first of them was, by the monotonic clock.
     started_s: Optional[float] = None
+    #: Of an answer that is read as it comes: what has been shown of it, and since when.
+    texts: List[str] = attrs.field(factory=list)
+    first_text_at_s: Optional[float] = None
+    head: Head = NO_HEAD
+
+    @property
+    def first_text_s(self) -> Optional[float]:
+        """Seconds from the first attempt's start to the first text."""
+        return None if self.first_text_at_s is None else self.first_text_at_s - (self.started_s or 0.0)
+
+
+def partial(failure: Failure, progress: Progress, final: Optional[WhyEnded] = None) -> Outcome:
+    """The outcome of an attempt that failed while its answer came: with the text so far."""
+    said = FunctionAnswer(success=False, message="".join(progress.texts)) if progress.texts else None
+    return Outcome(failure.executed, said, failure, progress.head, final=final)
+
+
+def out_of_time(deadline: Deadline, progress: Progress) -> Outcome:
+    """The outcome of an attempt whose call's time is up while its answer comes."""
+    cause = f"{deadline.cause} in the middle of the answer"
+    return partial(Failure("timeout", cause, executed="yes", transient=False), progress, final="total_timeout")
 
 
 def timed_out(deadline: Deadline, progress: Progress) -> Result:
     """The result of a call whose time is up while an attempt is in flight, or about to be."""
     attempts = max(1, progress.attempts)
+    duration_s = 0.0 if progress.started_s is None else time.monotonic() - progress.started_s
+    if progress.texts:
+        outcome = out_of_time(deadline, progress)
+        return Result(outcome, attempts, duration_s, "total_timeout", progress.first_text_s)
     cause = f"{deadline.cause} while attempt {attempts} was in flight, which may still finish"
     failure = Failure("timeout", cause, executed="maybe")
-    duration_s = 0.0 if progress.started_s is None else time.monotonic() - progress.started_s
     return Result(failed(failure), attempts, duration_s, why_ended="total_timeout")
 
 
@@ -113,6 +141,7 @@ def to_response(result: Result, function_name: str) -> ExecuteResponse:
             why_ended=result.why_ended,
             execution_arn=head.execution_arn,
             attached=outcome.attached,
+            first_text_s=result.first_text_s,
             log_tail=head.log_tail,
             report=parse_report(head.log_tail) if head.log_tail else None,
         ),
@@ -133,6 +162,8 @@ def log_end(result: Result, function_name: str, request_id: str) -> None:
         level, ended = logging.INFO, "Succeeded"
     elif outcome.error_code == "pending":
         level, ended = logging.INFO, "Still running"
+    elif outcome.error_code == "abandoned":
+        level, ended = logging.INFO, "Left by its reader"
     elif outcome.error_code == "function_failed":
         level, ended = logging.WARNING, "The function answered success=false"
         if outcome.answer and outcome.answer.cause:

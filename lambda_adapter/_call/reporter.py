@@ -28,6 +28,7 @@ class AttemptReporter:
         duration_s: float,
         next_delay_s: Optional[float],
         why_ended: Optional[WhyEnded],
+        first_text_s: Optional[float] = None,
     ) -> None:
         """Report attempt ``number``, from 1; either a next one follows, or there is a reason why none does."""
         if self._on_attempt is None:
@@ -42,6 +43,7 @@ class AttemptReporter:
             duration_s=duration_s,
             next_delay_s=next_delay_s,
             why_ended=why_ended,
+            first_text_s=first_text_s,
         )
         try:
             self._on_attempt(attempt)

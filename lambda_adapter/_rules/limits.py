@@ -6,6 +6,9 @@ MAX_REQUEST_RESPONSE_BYTES = 6_291_456
 #: An asynchronous (Event) invocation's payload, in bytes (same page; 256 KB until late 2025).
 MAX_EVENT_BYTES = 1_048_576
 
+#: A streamed answer, in bytes (same page: 200 MB).
+MAX_STREAMED_BYTES = 209_715_200
+
 #: A function's bare name, and its name with all that an ARN adds, in characters.
 #: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (FunctionName)
 MAX_FUNCTION_NAME_CHARS = 64
@@ -38,6 +41,9 @@ MAX_CONCURRENCY = 1_024
 
 #: An answer over AWS's limit comes from no Lambda function; the margin is for AWS to be generous with.
 MAX_ANSWER_BYTES = MAX_REQUEST_RESPONSE_BYTES + 65_536
+
+#: The same for a streamed answer.
+MAX_STREAM_BYTES = MAX_STREAMED_BYTES + 65_536
 
 #: JSON deeper than this is refused in both directions: Python's own parser gives up at about 1,000 levels, less what
 #: its caller's stack already holds.

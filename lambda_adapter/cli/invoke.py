@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, List
 from .._rules.limits import MAX_FUNCTION_TIMEOUT_S
 from .._rules.validation import function
 from .._text.redaction import shown
+from ..adapter import LambdaAdapter
 from ..local import LocalLambda
 from ..messages import ExecuteRequest, ExecuteResponse
 from .handler_files import load_handler
@@ -26,18 +27,20 @@ from .options import (
     to_option,
     told_as_options,
 )
-from .output import print_json
+from .output import print_json, print_text
 
 _USAGE = "lambda-adapter invoke FUNCTION --region REGION --command COMMAND [ARG ...] [options] [-- ARG ...]"
 _DESCRIPTION = """\
 Call a function once. The response goes to stdout as JSON, indented on a
-terminal and on one line in a pipe; how it went goes to stderr.
+terminal and on one line in a pipe; how it went goes to stderr. With --stream
+the function's text goes to stdout instead, as it is written.
 """
 _EPILOG = examples(
     "lambda-adapter invoke weather --region us-east-1 --command weather Berlin",
     "lambda-adapter invoke weather --local weather.py:handler --command weather Berlin",
     "lambda-adapter invoke greeter --event-type follow --event-data '{\"days\": 3}'",
     "lambda-adapter invoke dice --command roll -- --twice",
+    "lambda-adapter invoke talk --local talk.py:handler --command talk --stream",
 )
 
 #: Parameters that say how calls get on with each other; this one is alone.
@@ -69,6 +72,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--local",
         metavar="HANDLER",
         help="Call module:handler or path.py:handler on this machine instead, served as FUNCTION. Needs no account.",
+    )
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="Print the function's text as it is written, and no response.",
     )
     add_request(parser)
     add_settings(parser, [name for name in settings() if name not in OF_MANY_CALLS])
@@ -105,18 +113,35 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         fixed = stack.enter_context(_served(args)) if args.local else {}
         adapter = stack.enter_context(make_adapter(args, **fixed))
-        response = adapter.execute(request)
-    return print_response(response, adapter.function_name)
+        response = _streamed(adapter, request) if args.stream else adapter.execute(request)
+    return print_response(response, adapter.function_name, streamed=args.stream)
 
 
-def print_response(response: ExecuteResponse, function_name: str) -> int:
-    """Print a response and how it went, and return the exit code."""
-    print_json(response.to_dict())
+def print_response(response: ExecuteResponse, function_name: str, streamed: bool = False) -> int:
+    """Print a response, if its text was not printed as it came, and how it went; return the exit code."""
+    if not streamed:
+        print_json(response.to_dict())
     how = response.invocation
     took = f"{counted(how.attempts, 'attempt')}, {how.duration_s:.3f} s"
-    told = "ok" if response.success else f"failed: {response.error_code}"
+    if how.first_text_s is not None:
+        took += f", first text after {how.first_text_s:.3f} s"
+    why = shown(response.error) if streamed else response.error_code
+    told = "ok" if response.success else f"failed: {why}"
     print(f"{told} ({function_name}, {took})", file=sys.stderr)
     return 0 if response.success else 1
+
+
+def _streamed(adapter: LambdaAdapter, request: ExecuteRequest) -> ExecuteResponse:
+    """Print the text as it comes, and end its last line."""
+    if adapter.invocation_type != "RequestResponse":
+        raise UsageError("--stream goes without --invocation-type Event, which has no answer")
+    text = "\n"
+    with adapter.execute_stream(request) as stream:
+        for text in stream:
+            print_text(text)
+    if not text.endswith("\n"):
+        print_text("\n")
+    return stream.response
 
 
 @contextlib.contextmanager

@@ -14,6 +14,14 @@ def to_json(value: object, indent: Optional[int] = None) -> str:
     return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
+def print_text(text: str) -> None:
+    """Print a piece of text to stdout at once: as it is, but for what could move a terminal's cursor."""
+    if sys.stdout.isatty() and not text.isprintable():
+        text = "".join(char if char.isprintable() or char in "\n\t" else json.dumps(char)[1:-1] for char in text)
+    encoding = sys.stdout.encoding or "ascii"
+    print(text.encode(encoding, "replace").decode(encoding), end="", flush=True)
+
+
 def print_json(value: object) -> None:
     """Print to stdout: indented on a terminal, one line anywhere else."""
     text = to_json(value, indent=2 if sys.stdout.isatty() else None)

@@ -116,6 +116,10 @@ def _line(observation: Observation, width: int) -> str:
 def _told(observation: Observation) -> str:
     """What became of an invocation, in a few words."""
     answer, result = observation.answer, observation.result
+    if observation.streamed:
+        if result is None:
+            return "streamed: the caller left"
+        return f"streamed, failed: {_error_type(result.body)}" if result.failed else "streamed"
     if answer is None:
         return f"event failed: {_error_type(result.body)}" if result is not None and result.failed else "event done"
     if answer.status >= 300:

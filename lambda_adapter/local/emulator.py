@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Collection as CollectionABC
 from types import SimpleNamespace
-from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Set
+from typing import Any, Callable, Collection, Dict, Generator, List, Mapping, Optional, Set
 from urllib.parse import unquote
 
 import attrs
@@ -15,6 +15,7 @@ from .._rules.identifiers import FunctionIdentifier, is_name
 from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
 from .._rules.validation import check_integer, check_number, check_region
 from .durable import ARN_HEADER, DurableExecution, DurableExecutions
+from .event_stream import invoke_complete, payload_chunk
 from .http_server import Server
 from .invoke_api import (
     HttpAnswer,
@@ -23,9 +24,11 @@ from .invoke_api import (
     encode_log_tail,
     function_arn,
     header_choice,
+    is_streaming,
     parse_path,
     throttled,
 )
+from .pipe import Pipe
 from .runtime import (
     Handler,
     HandlerResult,
@@ -56,6 +59,8 @@ class _Invocation:
     deadline_s: float
     #: The durable execution that it is the run of.
     execution: Optional[DurableExecution] = None
+    #: Takes what the handler yields to a caller who wants it as it comes.
+    pipe: Optional[Pipe] = None
     finished: threading.Event = attrs.field(factory=threading.Event)
     result: Optional[HandlerResult] = None
 
@@ -70,6 +75,8 @@ class Observation:
     duration_s: float
     answer: Optional[HttpAnswer] = None
     result: Optional[HandlerResult] = None
+    #: Its answer was a stream. Without a ``result`` the caller has gone before its end.
+    streamed: bool = False
 
 
 class LocalLambda:
@@ -78,7 +85,8 @@ class LocalLambda:
     Differences from AWS: every qualifier exists, and an alias means $LATEST; any account id in an ARN will
     do; an Event over the concurrency limit is refused where AWS would queue it; a failed Event is not run
     again; a handler past its timeout is answered for and gives up its place, but its thread, a daemon,
-    cannot be killed; what handlers print goes where the process prints, not into the log. What ``durable`` functions do
+    cannot be killed; what handlers print goes where the process prints, not into the log; a handler that is
+    a generator streams what it yields, which AWS's own Python runtime cannot. What ``durable`` functions do
     is described, AWS's word apart from ours, in ``lambda_adapter.local.durable``.
 
     Example::
@@ -194,6 +202,9 @@ class LocalLambda:
         self._server.disconnect()
         for invocation in abandoned:
             invocation.finished.set()
+            if invocation.pipe is not None:
+                invocation.pipe.abandon()
+                invocation.pipe.end()
         for execution in executions:
             execution.abandon()
         self._server.server_close()
@@ -214,7 +225,8 @@ class LocalLambda:
             answer = self._invoke(path_and_query, headers, body, request_id)
         except RefusedError as refused:
             answer = refused.answer
-        if self._observe is not None:
+        # Of one that is streamed its end is told, when that has come.
+        if self._observe is not None and answer.frames is None:
             name = unquote(path_and_query.partition("/functions/")[2].partition("/")[0])
             self._observe(Observation(name, request_id, time.monotonic() - began_s, answer))
         return answer
@@ -231,7 +243,9 @@ class LocalLambda:
             return self._executions.answer(method, path_and_query, body)
 
     def _invoke(self, path_and_query: str, headers: Mapping[str, str], body: bytes, request_id: str) -> HttpAnswer:
-        invocation_type = header_choice(headers, "x-amz-invocation-type", ("RequestResponse", "Event", "DryRun"))
+        streams = is_streaming(path_and_query)
+        types = ("RequestResponse", "DryRun") if streams else ("RequestResponse", "Event", "DryRun")
+        invocation_type = header_choice(headers, "x-amz-invocation-type", types)
         log_type = header_choice(headers, "x-amz-log-type", ("None", "Tail"))
         function = parse_path(path_and_query)
         self._check_exists(function)
@@ -244,9 +258,12 @@ class LocalLambda:
             with self._lock:
                 self._record(call)
             return HttpAnswer(204)
-        invocation = self._admit(call, event, client_context, execution_name)
+        invocation = self._admit(call, event, client_context, execution_name, Pipe() if streams else None)
         if invocation_type == "Event":
             answer = HttpAnswer(202)
+        elif streams:
+            version = {"X-Amz-Executed-Version": invocation.context.function_version}
+            answer = HttpAnswer(200, headers=version, frames=self._frames(invocation, log_tail=log_type == "Tail"))
         else:
             answer = self._answer(invocation, log_tail=log_type == "Tail")
         if invocation.execution is not None:
@@ -272,6 +289,7 @@ class LocalLambda:
         event: object,
         client_context: Optional[SimpleNamespace],
         execution_name: Optional[str] = None,
+        pipe: Optional[Pipe] = None,
     ) -> _Invocation:
         """Take a place, start the handler and record the call, in one step; or attach to its execution; or refuse."""
         with self._lock:
@@ -281,14 +299,19 @@ class LocalLambda:
             if attached:
                 self._record(call)
                 return self._runs[attached.arn]
-            invocation = self._begin(call, event, client_context, execution_name)
+            invocation = self._begin(call, event, client_context, execution_name, pipe)
             self._warm.add(call.function_name)
             self._record(call)
             self._running.add(invocation)  # before _run can discard it: that needs the lock
             return invocation
 
     def _begin(
-        self, call: LocalCall, event: object, client_context: Optional[SimpleNamespace], execution_name: Optional[str]
+        self,
+        call: LocalCall,
+        event: object,
+        client_context: Optional[SimpleNamespace],
+        execution_name: Optional[str],
+        pipe: Optional[Pipe],
     ) -> _Invocation:
         """Start the handler, or refuse. Needs the lock."""
         now_s = time.monotonic()
@@ -297,6 +320,7 @@ class LocalLambda:
         if self._concurrency_limit is not None and in_flight >= self._concurrency_limit:
             raise throttled("ConcurrentInvocationLimitExceeded", self._retry_after_s)
         invocation = self._prepare(call, client_context, now_s)
+        invocation.pipe = pipe
         name = f"local-lambda-{call.function_name}"
         thread = threading.Thread(target=self._run, args=(invocation, event), name=name, daemon=True)
         if execution_name is not None:
@@ -332,7 +356,8 @@ class LocalLambda:
         """Run one handler in its thread, from beginning to end."""
         try:
             handler = self._functions[invocation.call.function_name]
-            invocation.result = call_handler(handler, event, invocation.context)
+            emit = invocation.pipe.put if invocation.pipe is not None else None
+            invocation.result = call_handler(handler, event, invocation.context, emit)
         finally:
             # The place first: whoever has the answer may use it at once.
             with self._lock:
@@ -340,6 +365,8 @@ class LocalLambda:
             if invocation.execution is not None and invocation.result is not None:
                 invocation.execution.finish(invocation.result)
             invocation.finished.set()
+            if invocation.pipe is not None:
+                invocation.pipe.end()
         call = invocation.call
         if self._observe is not None and call.invocation_type == "Event":
             # Whoever queued an Event has had the answer long since: its end is told here.
@@ -364,6 +391,26 @@ class LocalLambda:
         request_id = invocation.call.request_id
         text = f"RequestId: {request_id} Error: Task timed out after {self._timeout_s:.2f} seconds"
         return failed_result("Sandbox.Timedout", text, request_id)
+
+    def _frames(self, invocation: _Invocation, log_tail: bool) -> Generator[bytes, None, None]:
+        """What the handler yields, as it comes, up to its timeout, and then what became of it."""
+        pipe = invocation.pipe or Pipe()
+        result = None
+        try:
+            for chunk in iter(lambda: pipe.get(invocation.deadline_s), None):
+                yield payload_chunk(chunk)
+            result = self._result(invocation)
+            if result is not None:
+                duration_ms = (time.monotonic() - invocation.started_s) * 1_000
+                log = "".join(invocation.log) + self._report(invocation, duration_ms)
+                yield invoke_complete(result if result.failed else None, encode_log_tail(log) if log_tail else None)
+        finally:
+            pipe.abandon()
+            call, duration_s = invocation.call, time.monotonic() - invocation.started_s
+            if self._observe is not None:
+                self._observe(
+                    Observation(call.function_name, call.request_id, duration_s, result=result, streamed=True)
+                )
 
     def _report(self, invocation: _Invocation, duration_ms: float) -> str:
         request_id = invocation.call.request_id

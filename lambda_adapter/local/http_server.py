@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from .._rules.limits import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
+from .event_stream import CONTENT_TYPE, chunked
 from .invoke_api import HttpAnswer, RefusedError
 
 _POLL_S = 0.02  # how long disconnect() may wait for the accepting thread to look up; costs 0.5 % of a core
@@ -158,7 +159,10 @@ class _Connection(BaseHTTPRequestHandler):
     def _send(self, answer: HttpAnswer, request_id: str) -> None:
         """Write an answer in one piece: in two, Nagle and the client's delayed ACK may cost 40 ms."""
         headers = {"Date": self.date_time_string(), "x-amzn-RequestId": request_id, **answer.headers}
-        if answer.status != HTTPStatus.NO_CONTENT:
+        if answer.frames is not None:
+            headers["Content-Type"] = CONTENT_TYPE
+            headers["Transfer-Encoding"] = "chunked"
+        elif answer.status != HTTPStatus.NO_CONTENT:
             headers["Content-Type"] = "application/json"
             headers["Content-Length"] = str(len(answer.body))
         if self.close_connection:
@@ -166,3 +170,8 @@ class _Connection(BaseHTTPRequestHandler):
         lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self.wfile.write("\r\n".join([*lines, "", ""]).encode("ascii") + answer.body)
+        if answer.frames is not None:
+            # Closed in any case: who has gone in the middle of it ends it with an OSError.
+            with contextlib.closing(answer.frames):
+                for chunk in chunked(answer.frames):
+                    self.wfile.write(chunk)

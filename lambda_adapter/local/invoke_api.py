@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from typing import Any, Dict, Mapping, NoReturn, Optional, Tuple
+from typing import Any, Dict, Generator, Mapping, NoReturn, Optional, Tuple
 from urllib.parse import parse_qs, unquote
 
 import attrs
@@ -13,7 +13,11 @@ from .._rules.limits import LOG_TAIL_BYTES, MAX_CLIENT_CONTEXT_CHARS
 
 ACCOUNT_ID = "123456789012"
 
-_PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+#: Of Invoke and of InvokeWithResponseStream.
+_PATH = re.compile(
+    r"/(?:2015-03-31/functions/(?=[^/]+/invocations)|2021-11-15/functions/(?=[^/]+/response-streaming-invocations))"
+    r"([^/]+)/(?:response-streaming-)?invocations"
+)
 
 #: How the API's model spells an error's message, where not ``message``.
 _MESSAGE_KEYS = {
@@ -30,6 +34,8 @@ class HttpAnswer:
     status: int
     body: bytes = b""
     headers: Dict[str, str] = attrs.field(factory=dict)
+    #: In the place of ``body``: what is sent piece by piece, as it comes. Whoever sends it closes it.
+    frames: Optional[Generator[bytes, None, None]] = attrs.field(default=None, eq=False, repr=False)
 
 
 class RefusedError(Exception):
@@ -84,7 +90,8 @@ def parse_path(path_and_query: str) -> FunctionIdentifier:
     path, _, query = path_and_query.partition("?")
     in_path = _PATH.fullmatch(path)
     if in_path is None:
-        raise RefusedError(404, "UnknownOperationException", "Invoke is the only operation here")
+        text = "Invoke and InvokeWithResponseStream are the only operations here"
+        raise RefusedError(404, "UnknownOperationException", text)
     return parse_function(unquote(in_path.group(1)), parse_qs(query).get("Qualifier", [None])[0])
 
 
@@ -102,6 +109,11 @@ def parse_function(name: str, qualifier: Optional[str]) -> FunctionIdentifier:
         text = "The derived qualifier from the function name does not match the specified qualifier."
         raise RefusedError(400, "InvalidParameterValueException", text)
     return attrs.evolve(identifier, qualifier=qualifier)
+
+
+def is_streaming(path_and_query: str) -> bool:
+    """Whether a request asks for its answer as a stream."""
+    return path_and_query.partition("?")[0].endswith("/response-streaming-invocations")
 
 
 def header_choice(headers: Mapping[str, str], name: str, choices: Tuple[str, ...]) -> str:

@@ -1,17 +1,19 @@
 """Run a Python handler as Lambda's Python runtime does: the context that it gets, and what becomes of it."""
 
+import inspect
 import json
 import time
 import traceback
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import attrs
 
-from .._rules.limits import MAX_REQUEST_RESPONSE_BYTES
+from .._rules.limits import MAX_REQUEST_RESPONSE_BYTES, MAX_STREAMED_BYTES
 from .invoke_api import HttpAnswer, LocalCall, function_arn
 
-#: handler(event, context): the decoded payload and a ``LambdaContext`` -> anything that JSON can hold.
+#: handler(event, context): the decoded payload and a ``LambdaContext`` -> anything that JSON can hold. A generator
+#: yields what is sent as it comes: text, bytes, or anything that JSON can hold.
 Handler = Callable[[Any, Any], Any]
 
 _CLIENT_FIELDS = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
@@ -95,6 +97,8 @@ class HandlerResult:
 
     body: bytes
     failed: bool = False
+    #: What a generator yielded, piece by piece, until it ended or failed.
+    chunks: Tuple[bytes, ...] = ()
 
     def to_answer(self, version: str) -> HttpAnswer:
         """What a caller who waits is told."""
@@ -102,11 +106,24 @@ class HandlerResult:
         return HttpAnswer(200, self.body, {"X-Amz-Executed-Version": version, **error})
 
 
-def call_handler(handler: Handler, event: object, context: LambdaContext) -> HandlerResult:
-    """Run a handler to whatever end it comes to."""
+def call_handler(
+    handler: Handler, event: object, context: LambdaContext, emit: Optional[Callable[[bytes], None]] = None
+) -> HandlerResult:
+    """Run a handler to whatever end it comes to.
+
+    Args:
+        emit: Is given what a handler that is a generator yields, as it comes, and an ordinary handler's result as one.
+            Without it all of that is the result's body.
+    """
     request_id = context.aws_request_id
+    chunks: List[bytes] = []
+    give = chunks.append if emit is None else emit
+    max_bytes = MAX_REQUEST_RESPONSE_BYTES if emit is None else MAX_STREAMED_BYTES
     try:
         returned = handler(event, context)
+        if inspect.isgenerator(returned):
+            for item in returned:
+                give(to_chunk(item))
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
         text = f"RequestId: {request_id} Error: Runtime exited with error: exit status {status}"
@@ -117,12 +134,30 @@ def call_handler(handler: Handler, event: object, context: LambdaContext) -> Han
         context.log(f"[ERROR] {name}: {text}\nTraceback (most recent call last):\n{''.join(stack)}")
         result = failed_result(name, text, request_id, stack)
     else:
-        result = marshal(returned, request_id)
-    if len(result.body) > MAX_REQUEST_RESPONSE_BYTES:
-        size = f"{MAX_REQUEST_RESPONSE_BYTES} bytes"
-        text = f"Response payload size exceeded maximum allowed payload size ({size})."
-        return failed_result("Function.ResponseSizeTooLarge", text, request_id)
+        # A generator's own result is lost, as it is in any loop.
+        whole = b"".join(chunks)
+        result = HandlerResult(whole) if inspect.isgenerator(returned) else marshal(returned, request_id)
+    if len(result.body) > max_bytes:
+        text = f"Response payload size exceeded maximum allowed payload size ({max_bytes} bytes)."
+        result = failed_result("Function.ResponseSizeTooLarge", text, request_id)
+    if chunks:
+        result = attrs.evolve(result, chunks=tuple(chunks))
+    if emit is not None and not result.failed and result.body:
+        emit(result.body)
     return result
+
+
+def result_chunks(result: HandlerResult) -> Tuple[bytes, ...]:
+    """What a caller who wants a stream is sent of a result before its end."""
+    whole = () if result.failed or not result.body else (result.body,)
+    return result.chunks or whole
+
+
+def to_chunk(item: object) -> bytes:
+    """What a generator yielded, as it is sent: text and bytes as they are, anything else as JSON."""
+    if isinstance(item, bytes):
+        return item
+    return (item if isinstance(item, str) else json.dumps(item, ensure_ascii=False, allow_nan=False)).encode()
 
 
 def marshal(returned: object, request_id: str) -> HandlerResult:

@@ -1,18 +1,29 @@
 """A function of mock_lambda: what it does in each attempt."""
 
+import contextlib
 import functools
+import inspect
 import json
 import logging
 import threading
 from collections import deque
-from typing import Any, Callable, Deque, List, Optional, Union
+from typing import Any, Callable, Deque, Iterator, List, Optional, Tuple, Union
 
 import attrs
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
 from .._rules.validation import check_integer
+from ..local.event_stream import payload_chunk
 from ..local.invoke_api import HttpAnswer, RefusedError, throttled
-from ..local.runtime import Handler, HandlerResult, LambdaContext, call_handler, failed_result, marshal
+from ..local.runtime import (
+    Handler,
+    HandlerResult,
+    LambdaContext,
+    call_handler,
+    failed_result,
+    marshal,
+    to_chunk,
+)
 
 logger = logging.getLogger("lambda_adapter.testing")
 
@@ -33,8 +44,21 @@ class Fault:
         return self.answer
 
 
+@attrs.frozen
+class BreaksOff:
+    """Loses the connection while the function answers."""
+
+    #: What came before.
+    chunks: Tuple[bytes, ...]
+
+    def happen(self, url: str, streams: bool) -> HttpAnswer:
+        if not streams:
+            raise ConnectionClosedError(endpoint_url=url)
+        return HttpAnswer(200, b"".join(map(payload_chunk, self.chunks)))
+
+
 #: What a function does in one attempt.
-_Step = Union[Fault, Callable[[Any, LambdaContext], HandlerResult]]
+_Step = Union[Fault, BreaksOff, Callable[[Any, LambdaContext], HandlerResult]]
 
 
 class MockFunction:
@@ -48,12 +72,15 @@ class MockFunction:
         mock_lambda.function("weather", {"success": True}).throttles(times=2).times_out()  # 429, 429, timeout, success
         mock_lambda.function("news").times_out()  # whenever it is called
         mock_lambda.function("roll").answers({"success": True, "message": "1"}, {"success": True, "message": "6"})
+        mock_lambda.function("talk").streams("Hel", "lo").breaks_off(after=1)  # "Hel", and the connection is lost
     """
 
     def __init__(self, name: str, answer: object) -> None:
         self.name = name
         self.is_durable = False
         self._last_stays = answer is NOT_GIVEN
+        #: What ``streams`` said last, for ``breaks_off`` and ``fails``; None when another step was added since.
+        self._streamed: Optional[Tuple[Tuple[bytes, ...], Optional[int]]] = None
         self._lock = threading.Lock()  # guards the three below
         self._polls = 0
         self._steps: Deque[_Step] = deque()
@@ -65,11 +92,36 @@ class MockFunction:
             self._add(self._answer(answer), None)
         return self
 
+    def streams(self, *texts: object, times: Optional[int] = None) -> "MockFunction":
+        """The function answers piece by piece: at once to ``execute_stream``, as a whole to ``execute``.
+
+        Args:
+            texts: What it yields: strings and bytes as they are, anything else as JSON.
+            times: Attempts in a row, from 1.
+        """
+        chunks = tuple(map(to_chunk, texts))
+        self._add(lambda event, context: HandlerResult(b"".join(chunks), chunks=chunks), times)
+        self._streamed = chunks, times
+        return self
+
+    def breaks_off(self, *, after: int = 0, times: Optional[int] = None) -> "MockFunction":
+        """The connection is lost while the function answers: ``connection_lost``.
+
+        Right after ``streams`` it says how that answer ends, and adds no step. Elsewhere no text has come.
+
+        Args:
+            after: How many of the texts come before.
+            times: Attempts in a row, from 1; not right after ``streams``, which says it.
+        """
+        chunks, said = self._take_streamed(after, times)
+        return self._add(BreaksOff(chunks), said)
+
     def fails(
         self,
         error_type: str = "RuntimeError",
         message: str = "mock_lambda made it fail",
         *,
+        after: Optional[int] = None,
         times: Optional[int] = None,
     ) -> "MockFunction":
         """The function runs and raises: ``function_error``, which is not retried.
@@ -77,13 +129,32 @@ class MockFunction:
         Args:
             error_type: The exception's class, "ValueError" for example.
             message: The exception's text.
+            after: Right after ``streams``: how many of its texts come before; this adds no step then.
             times: Attempts in a row, from 1.
         """
+        chunks: Tuple[bytes, ...] = ()
+        if after is not None:
+            chunks, times = self._take_streamed(after, times)
 
         def step(_: object, context: LambdaContext) -> HandlerResult:
-            return failed_result(error_type, message, context.aws_request_id)
+            return attrs.evolve(failed_result(error_type, message, context.aws_request_id), chunks=chunks)
 
         return self._add(step, times)
+
+    def _take_streamed(self, after: int, times: Optional[int]) -> Tuple[Tuple[bytes, ...], Optional[int]]:
+        """What comes before the end that is to take the place of the end of ``streams``, and how often."""
+        check_integer("after", after, least=0)
+        if self._streamed is None:
+            if after:
+                raise ValueError(f"after={after} must come right after streams, which says what comes before")
+            return (), times
+        (chunks, said), self._streamed = self._streamed, None
+        if times is not None:
+            raise ValueError("times belongs to streams, not to what ends it")
+        with self._lock:
+            for _ in range(said or 1):
+                self._steps.pop()
+        return chunks[:after], said
 
     def throttles(self, *, times: Optional[int] = None, retry_after: Optional[int] = None) -> "MockFunction":
         """AWS refuses the invocation with 429: ``throttled``, which is retried.
@@ -156,6 +227,7 @@ class MockFunction:
     def _add(self, step: _Step, times: Optional[int]) -> "MockFunction":
         if times is not None:
             check_integer("times", times, least=1)
+        self._streamed = None
         with self._lock:
             self._steps.extend([step] * (times or 1))
             if self._last_stays:
@@ -189,14 +261,24 @@ def _run(name: str, handler: Handler, event: object, context: LambdaContext) -> 
     """A handler's result, except where it ended the test: Ctrl-C and pytest.fail are no errors of the function."""
     ended: List[BaseException] = []
 
-    def watched(event: object, context: LambdaContext) -> Any:
+    @contextlib.contextmanager
+    def watching() -> Iterator[None]:
         try:
-            return handler(event, context)
+            yield
         except (Exception, SystemExit):
             raise
         except BaseException as exc:
             ended.append(exc)
             raise
+
+    def watched(event: object, context: LambdaContext) -> Any:
+        with watching():
+            returned = handler(event, context)
+        return piecewise(returned) if inspect.isgenerator(returned) else returned
+
+    def piecewise(items: Iterator[object]) -> Iterator[object]:
+        with watching():
+            yield from items
 
     result = call_handler(watched, event, context)
     if ended:

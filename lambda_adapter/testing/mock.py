@@ -22,9 +22,10 @@ from .._aws import moto_seam
 from .._call import workers
 from .._rules.identifiers import parse_identifier
 from ..local.durable import ARN_HEADER, DurableExecution, DurableExecutions
-from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, parse_path
-from ..local.runtime import LambdaContext, client_context_object, make_context
-from .functions import NOT_GIVEN, Fault, MockFunction
+from ..local.event_stream import CONTENT_TYPE, invoke_complete, payload_chunk
+from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, is_streaming, parse_path
+from ..local.runtime import HandlerResult, LambdaContext, client_context_object, make_context, result_chunks
+from .functions import NOT_GIVEN, BreaksOff, Fault, MockFunction
 from .runs import MockRuns
 
 try:
@@ -196,15 +197,25 @@ def _respond(mocks: List[MockLambda], request: AWSPreparedRequest, request_id: s
     name = DurableExecutions.name_of(call, mocked.is_durable)
     if name is not None and call.invocation_type != "DryRun":
         return _respond_durably(owner._runs, mocked, name, call, context, request.url)
-    step = mocked.next_step(call.invocation_type)
+    step, streams = mocked.next_step(call.invocation_type), is_streaming(url.path)
     if isinstance(step, Fault):
         return step.happen(request.url)
     if call.invocation_type == "DryRun":
         return HttpAnswer(204)
+    if isinstance(step, BreaksOff):
+        return step.happen(request.url, streams)
     result = step(event, context)
+    if streams:
+        return _streamed(result, context.function_version)
     if call.invocation_type == "Event":
         return HttpAnswer(202)
     return result.to_answer(context.function_version)
+
+
+def _streamed(result: HandlerResult, version: str) -> HttpAnswer:
+    """The answer piece by piece, all of which is there already."""
+    frames = [*map(payload_chunk, result_chunks(result)), invoke_complete(result if result.failed else None)]
+    return HttpAnswer(200, b"".join(frames), {"X-Amz-Executed-Version": version, "Content-Type": CONTENT_TYPE})
 
 
 def _respond_durably(
@@ -249,6 +260,7 @@ def _respond_about_executions(mocks: List[MockLambda], request: Any, request_id:
 #: By botocore's event: what answers it.
 _RESPOND: Dict[str, Callable[[List[MockLambda], Any, str], HttpAnswer]] = {
     "before-send.lambda.Invoke": _respond,
+    "before-send.lambda.InvokeWithResponseStream": _respond,
     "before-send.lambda.GetDurableExecution": _respond_about_executions,
     "before-send.lambda.ListDurableExecutionsByFunction": _respond_about_executions,
     "before-send.lambda.StopDurableExecution": _respond_about_executions,

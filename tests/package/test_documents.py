@@ -409,7 +409,11 @@ def test_the_table_of_mock_lambda_names_every_methods_parameters_with_their_defa
         if default != "none":
             assert default_of(default) == actual[method, name].default, (method, name)
     no_value = {(row[0], row[1]) for row in MOCK_ROWS if row[2] == "none"}
-    assert no_value == {("MockLambda.function", "answer"), ("MockFunction.answers", "*answers")}
+    assert no_value == {
+        ("MockLambda.function", "answer"),
+        ("MockFunction.answers", "*answers"),
+        ("MockFunction.streams", "*texts"),
+    }
     by_keyword = {name for (_, name), p in actual.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
     sentence = re.search(r"^(.*) are keyword-only", section(USAGE, "### mock_lambda"), re.MULTILINE)[1]
     assert by_keyword == set(re.findall(r"`(\w+)`", sentence))
@@ -425,16 +429,22 @@ def test_ranges_in_the_table_of_mock_lambda_are_the_limits(case):
     required = {"code": "AccessDeniedException", "status": 403} if method.endswith("rejects") else {}
     good, bad = edges(limits)
     with testing.mock_lambda() as mock:
-        add = getattr(mock.function("function"), method.split(".")[1])
+
+        def add(value):
+            function = mock.function("function")
+            # What comes before is what streams says.
+            ready = function.streams("text") if name == "after" else function
+            getattr(ready, method.split(".")[1])(**{**required, name: value})
+
         for value in good:
-            add(**{**required, name: value})
+            add(value)
         for value in bad:
             with pytest.raises(ValueError, match=name):
-                add(**{**required, name: value})
+                add(value)
 
 
 def test_all_parameters_of_mock_lambda_with_a_number_have_their_range_tested():
-    numbers = {(m, n) for m, n in mock_methods() if n in ("times", "retry_after", "status", "polls")}
+    numbers = {(m, n) for m, n in mock_methods() if n in ("times", "retry_after", "status", "polls", "after")}
     assert {(row[0], row[1]) for row in MOCK_NUMERIC.values()} == numbers
 
 
@@ -552,7 +562,9 @@ def test_error_code_table_is_the_one_in_the_code():
 def test_iam_policy_has_every_action_that_is_asked_for_and_arns_that_can_exist():
     (policy,) = map(json.loads, blocks(section(USAGE, "### IAM policy"), "json"))
     actions = [action for statement in policy["Statement"] for action in statement["Action"]]
-    assert actions == [f"lambda:{'InvokeFunction' if name == 'Invoke' else name}" for name in sending.OPERATIONS]
+    # Both ways to invoke need the same permission.
+    asked = [name for name in sending.OPERATIONS if name != "InvokeWithResponseStream"]
+    assert actions == [f"lambda:{'InvokeFunction' if name == 'Invoke' else name}" for name in asked]
     for arn in (arn for statement in policy["Statement"] for arn in statement["Resource"]):
         name = arn.replace("*", "roll")
         assert parse_identifier(name).region == "us-east-1"

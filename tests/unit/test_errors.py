@@ -32,6 +32,7 @@ CLASSES = {
     "function_error": errors.FunctionError,
     "function_failed": errors.FunctionFailedError,
     "invalid_response": errors.InvalidResponseError,
+    "abandoned": errors.AbandonedError,
     "internal_error": errors.InternalError,
 }
 ROWS = pytest.mark.parametrize(("error_code", "kind"), CLASSES.items())

@@ -17,6 +17,9 @@ LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore",
 ELSEWHERE = {
     "_process/forks.py": "it is what tells the others, by locks of each process's own",
     "_aws/clients.py _Maker": "the registry registers, and leaves its makers behind in the parent",
+    "_aws/raw_stream.py RawStream": "a stream is its process's: in a child nobody reads it or leaves it",
+    "_call/channel.py Channel": "the same",
+    "_call/streams.py StreamReader": "the same",
     "_aws/credentials.py LiveCredentials": "belong to a maker, which the registry leaves behind in the parent",
 }
 

@@ -101,6 +101,7 @@ def test_to_dict_is_plain_json_with_the_invocation_in_it():
             "why_ended": None,
             "execution_arn": None,
             "attached": False,
+            "first_text_s": None,
         },
     }
 
