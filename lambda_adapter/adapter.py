@@ -50,7 +50,7 @@ from ._wire.arguments import CHECK, InvokeArguments
 from ._wire.payload import EncodedRequest, UnfitRequestError, check_session_id, encode_request
 from .circuit import Circuit, CircuitBreaker
 from .codes import InvocationType
-from .errors import CredentialsError
+from .errors import ConfigurationError, CredentialsError
 from .executions import Execution
 from .health import Health, HealthTracker
 from .invocations import Attempt
@@ -272,7 +272,12 @@ class LambdaAdapter:
             )
         )
         # Now, not in the first call: what is wrong with the set-up is said here, and no request waits for boto3.
-        why = lease.why_unusable()
+        try:
+            why = lease.why_unusable()
+        except ValueError:
+            raise
+        except Exception as exc:
+            raise ConfigurationError(to_response(refused(failures.from_set_up(exc)), function_name)) from None
         if why is not None:
             raise CredentialsError(to_response(refused(Failure("configuration_error", why)), function_name))
         return lease

@@ -277,8 +277,8 @@ def _reachable_client(session: _Session, settings: ClientSettings) -> Any:
     try:
         client = _bare_client(session, settings, proxied)
     except ValueError as exc:
-        if not str(exc).startswith("Invalid endpoint"):
-            raise
+        if type(exc) is not ValueError:
+            raise  # one of botocore's own; Python's are about the URL
         client = None
     # Not while botocore's error is handled, which quotes the URL and would be this one's context.
     endpoint_url = client.meta.endpoint_url if client else ""

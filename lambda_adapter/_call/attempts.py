@@ -86,7 +86,7 @@ class Invoker:
         started = begun = self._clock()
         progress = progress or Progress()
         progress.started_s = started
-        number, why_ended, renewed = 0, None, False
+        number, why_ended, renewed, may_have_run = 0, None, False, False
         while why_ended is None:
             number += 1
             progress.attempts = number
@@ -98,6 +98,7 @@ class Invoker:
             ended = self._clock()
             delay_s = self._delay_s(outcome, number)
             why_ended = self._why_final(outcome, number, deadline, ended + delay_s) if goes_on else "ended"
+            may_have_run = may_have_run or outcome.executed != "no"
             self._reporter.report(number, outcome, ended - begun, None if why_ended else delay_s, why_ended)
             if why_ended is None:
                 self._log_retry(encoded, number, outcome, delay_s)
@@ -105,7 +106,7 @@ class Invoker:
                 begun = self._clock()
                 why_ended = self._why_final(outcome, number, deadline, begun)
                 why_ended = why_ended if goes_on or why_ended == "total_timeout" else "ended"
-        outcome = _told_why(outcome, why_ended, deadline)
+        outcome = _told_why(_after_earlier(outcome) if may_have_run else outcome, why_ended, deadline)
         return Result(outcome, attempts=number, duration_s=self._clock() - started, why_ended=why_ended)
 
     def _delay_s(self, outcome: Outcome, number: int) -> float:
@@ -208,6 +209,14 @@ class Invoker:
             # Queued: AWS runs it later, and tells nobody whether it did.
             return Outcome(executed="maybe", answer=QUEUED, head=head)
         return judge_answer(answer_text, payload, head)
+
+
+def _after_earlier(outcome: Outcome) -> Outcome:
+    """The outcome of a call of which an earlier attempt may have run the function, whatever the last one says."""
+    if outcome.failure is None or outcome.executed != "no":
+        return outcome
+    cause = f"{outcome.failure.cause}; an earlier attempt may have run the function"
+    return attrs.evolve(outcome, executed="maybe", failure=attrs.evolve(outcome.failure, cause=cause, executed="maybe"))
 
 
 def _told_why(outcome: Outcome, why_ended: WhyEnded, deadline: Optional[Deadline]) -> Outcome:

@@ -28,7 +28,9 @@ _NEAR = 0.75
 _HOST = re.compile(r"((?!-)[a-z\d-]{1,63}(?<!-)\.)*(?!-)[a-z\d-]{1,63}(?<!-)\.?", re.ASCII | re.IGNORECASE)
 
 #: AWS's own hosts, which no setting makes plain http good enough for.
-_AWS_HOST = re.compile(r"(^|\.)(amazonaws\.(com|com\.cn|eu)|api\.aws|amazon\.com)\.?$", re.IGNORECASE)
+_AWS_HOST = re.compile(
+    r"(^|\.)(amazonaws\.(com|com\.cn|eu)|amazon\.com|aws|ic\.gov|sgov\.gov|adc-e\.uk)\.?$", re.IGNORECASE
+)
 
 #: What ``attrs`` calls: with the instance, the attribute and its value.
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]

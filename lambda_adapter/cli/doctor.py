@@ -53,7 +53,7 @@ _NO_ROLE = (
 _BAD_SOURCE = "Mend the source of the credentials that it names; until then no function can be invoked."
 _NOT_NOW = "Try again in a minute: what the credentials come from does not answer, or is asked too often."
 _NO_EXECUTIONS = "Allow the credentials' user or role the actions that it names, or leave out --durable."
-_NO_DRY_RUN = "It is none of AWS's endpoints, and cannot be checked: invoke the function instead."
+_NO_DRY_RUN = "It is not one of AWS's endpoints and cannot be checked: invoke the function instead."
 #: How a check words it that the function may be invoked, and its executions not be read.
 _LACKS_EXECUTIONS = ", which durable=True needs"
 #: How failures word what STS or its kin answered, and which of its codes pass.
