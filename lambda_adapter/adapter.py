@@ -274,7 +274,7 @@ class LambdaAdapter:
         # Now, not in the first call: what is wrong with the set-up is said here, and no request waits for boto3.
         try:
             why = lease.why_unusable()
-        except ValueError:
+        except (ValueError, ImportError):
             raise
         except Exception as exc:
             raise ConfigurationError(to_response(refused(failures.from_set_up(exc)), function_name)) from None

@@ -46,7 +46,7 @@ InvocationType = Literal["RequestResponse", "Event"]
 CircuitEffect = Literal["opens", "closes", "ignores"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Code:
     """What an error code means to the parts of this package, and to people."""
 

@@ -126,7 +126,7 @@ def _on_end(
         sending.end_request(response[1] if response else None, caught_exception)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Trace:
     """An exception and those behind it: their classes, and the functions through which they came."""
 

@@ -34,7 +34,7 @@ class Outcome:
         return self.failure.error_code if self.failure else None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Result:
     """How a call ended: its last attempt's outcome, and what it took."""
 
@@ -45,7 +45,7 @@ class Result:
     why_ended: Optional[WhyEnded] = None
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Progress:
     """How far a call has come: what its thread writes and another may read when the time is up."""
 
@@ -114,7 +114,7 @@ def to_response(result: Result, function_name: str) -> ExecuteResponse:
             execution_arn=head.execution_arn,
             attached=outcome.attached,
             log_tail=head.log_tail,
-            report=parse_report(head.log_tail),
+            report=parse_report(head.log_tail) if head.log_tail else None,
         ),
     )
 

@@ -3,7 +3,6 @@
 Each check raises ValueError with the parameter's name, the shape of what was given, and what it may be.
 """
 
-import difflib
 import functools
 import inspect
 import ipaddress
@@ -208,6 +207,8 @@ def _nearest_region(text: str) -> Optional[str]:
     within = [known for known in regions if known in text]  # of a zone, 'us-east-1a', or a host
     if within:
         return max(within, key=len)
+    import difflib  # here, because only a refusal needs it
+
     alike = {known: difflib.SequenceMatcher(None, text, known).ratio() for known in regions}
     nearest = max(sorted(alike), key=alike.__getitem__)  # the first of equals: us-east-1 for 'us-east'
     return nearest if alike[nearest] >= _NEAR else None

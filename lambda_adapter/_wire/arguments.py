@@ -21,7 +21,7 @@ _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _READABLE_CHARS = 31
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class InvokeArguments:
     """The arguments of ``client.invoke`` for one function."""
 
