@@ -242,7 +242,8 @@ class GivenClient:
         if callable(register):
             # With an id, so that adapters that are given the same client do it once.
             for operation in sending.OPERATIONS:
-                register(f"before-parse.lambda.{operation}", _end_interim, unique_id="lambda-adapter-interim")
+                event = f"before-parse.lambda.{operation}"
+                register(event, _end_interim, unique_id=f"lambda-adapter-{event}")
 
     def get(self) -> "GivenClient":
         return self

@@ -81,8 +81,9 @@ def watch(client: object, retries: bool = False) -> None:
         for operation in OPERATIONS:
             for moment, hook in hooks.items():
                 # First: a hook that answers in AWS's place keeps those behind it from being called.
-                event, unique_id = f"{moment}.lambda.{operation}", f"lambda-adapter-{hook.__name__}"
-                events.register_first(event, hook, unique_id=unique_id)  # type: ignore[union-attr]
+                event = f"{moment}.lambda.{operation}"
+                # botocore registers an id once, whatever the event.
+                events.register_first(event, hook, unique_id=f"lambda-adapter-{event}")  # type: ignore[union-attr]
     except Exception:
         # It is none of boto3's clients. What its exceptions mean is then told by their classes.
         return
