@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .adapter import LambdaAdapter
     from .circuit import CircuitBreaker
     from .errors import LambdaAdapterError
+    from .executions import Execution
     from .health import Health
     from .invocations import Attempt, Invocation, Report
     from .local import LocalLambda
@@ -19,6 +20,7 @@ __all__ = [
     "CircuitBreaker",
     "ExecuteRequest",
     "ExecuteResponse",
+    "Execution",
     "Health",
     "Invocation",
     "LambdaAdapter",
@@ -36,6 +38,7 @@ _HOMES = {
     "CircuitBreaker": "circuit",
     "ExecuteRequest": "messages",
     "ExecuteResponse": "messages",
+    "Execution": "executions",
     "Health": "health",
     "Invocation": "invocations",
     "LambdaAdapter": "adapter",

@@ -1,5 +1,6 @@
 """LambdaAdapter: the one object that users hold."""
 
+import contextlib
 import logging
 import math
 import sys
@@ -12,6 +13,7 @@ from typing import (
     Callable,
     Dict,
     FrozenSet,
+    Generator,
     Iterable,
     Iterator,
     List,
@@ -28,12 +30,13 @@ from attrs.validators import optional
 from ._aws import failures
 from ._aws.clients import ClientLease, ClientSettings, GivenClient, LambdaClient
 from ._aws.failures import Failure
-from ._call.attempts import Invoker
+from ._call.attempts import Attach, Invoker
 from ._call.backoff import Backoff
 from ._call.deadline import Deadline
 from ._call.ending import Ending
+from ._call.executions import Executions, Wanted
 from ._call.interruptions import check_not_interrupted
-from ._call.outcomes import Progress, Result, failed, refused, timed_out, to_response
+from ._call.outcomes import Outcome, Progress, Result, failed, refused, timed_out, to_response
 from ._call.places import QueueFullError
 from ._call.reporter import AttemptReporter
 from ._call.steps import Job, Steps, drive
@@ -42,19 +45,24 @@ from ._call.threads import NoThreadError
 from ._call.workers import Workers
 from ._process import forks
 from ._rules import limits, validation
+from ._rules.identifiers import FunctionIdentifier
 from ._rules.validation import checked
 from ._wire.arguments import CHECK, InvokeArguments
-from ._wire.payload import EncodedRequest, UnfitRequestError, encode_request
+from ._wire.payload import EncodedRequest, UnfitRequestError, check_session_id, encode_request
 from .circuit import Circuit, CircuitBreaker
 from .codes import InvocationType
-from .errors import CredentialsError
+from .errors import ConfigurationError, CredentialsError
+from .executions import Execution
 from .health import Health, HealthTracker
 from .invocations import Attempt
-from .messages import ExecuteResponse, Request
+from .messages import ExecuteResponse, Id, Request
 from .streams import AsyncTextStream, StreamedCall, TextStream
 
 R = TypeVar("R", bound=Request)
 F = TypeVar("F", bound="Union[Future[Any], Awaitable[Any]]")
+
+#: Of what runs no function.
+_NO_CIRCUIT = Circuit(None)
 
 logger = logging.getLogger("lambda_adapter")
 logger.addHandler(logging.NullHandler())
@@ -96,6 +104,9 @@ class LambdaAdapter:
         jitter: The share of each delay that is random, 0.0 to 1.0.
         total_timeout: Seconds until the caller has an answer, over 0 and up to 86,400: queueing, credentials, attempts
             and waits are all within it. An attempt that is in flight then still finishes in its thread.
+        durable: Run the function once for each ``session_id``, however often and by whomever it is asked for, by AWS's
+            durable executions; ``idempotent`` then forbids no retry. The function must have been created for them, and
+            needs a version or an alias.
         max_concurrency: Calls through ``execute_async`` and ``execute_many`` that run at once, 1 to 1,024. Places go
             round the communities that wait.
         max_pending: Further calls that may wait for a place, from 0; one more is refused as ``overloaded``. None: any
@@ -151,6 +162,7 @@ class LambdaAdapter:
     total_timeout: Optional[float] = attrs.field(
         default=None, validator=optional(validation.number(most=limits.MAX_TOTAL_TIMEOUT_S)), kw_only=True
     )
+    durable: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
     max_concurrency: int = attrs.field(
         default=64, validator=validation.integer(least=1, most=limits.MAX_CONCURRENCY), kw_only=True
     )
@@ -180,7 +192,10 @@ class LambdaAdapter:
     _circuit: Circuit = attrs.field(init=False, repr=False)
     _lease: Union[ClientLease, GivenClient] = attrs.field(init=False, repr=False)
     _arguments: InvokeArguments = attrs.field(init=False, repr=False)
+    _executions: Executions = attrs.field(init=False, repr=False)
     _invoker: Invoker = attrs.field(init=False, repr=False)
+    #: For ``start``.
+    _starter: Invoker = attrs.field(init=False, repr=False)
     _workers: Workers = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -192,12 +207,16 @@ class LambdaAdapter:
             validation.check_endpoint("endpoint_url", self.endpoint_url, self.allow_http)
         function = validation.function(self.function_identifier, self.function_prefix, self.region)
         validation.check_one_qualifier(function, self.qualifier)
+        if self.durable:
+            validation.check_qualified(function, self.qualifier)
         validation.check_synchronous(
             self.invocation_type, log_tail=self.log_tail, send_client_context=self.send_client_context
         )
         lease = self._lease_client(function.text)
         if self.isolate_communities:
             validation.check_tenants_known(lease.get().client)
+        if self.durable:
+            validation.check_executions_known(lease.get().client)
         arguments = InvokeArguments(
             function.text,
             invocation_type=self.invocation_type,
@@ -205,6 +224,7 @@ class LambdaAdapter:
             isolate_communities=self.isolate_communities,
             send_client_context=self.send_client_context,
             log_tail=self.log_tail,
+            durable=self.durable,
         )
         # The class is frozen for its users; these are its own.
         for name, value in (
@@ -225,7 +245,10 @@ class LambdaAdapter:
             ),
         ):
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "_executions", self._make_executions(function))
         object.__setattr__(self, "_invoker", self._make_invoker(arguments, self.on_attempt))
+        starter = self._make_invoker(arguments.of_start(), self.on_attempt) if self.durable else self._invoker
+        object.__setattr__(self, "_starter", starter)
         logger.info(
             "Initialised module=%s function=%s region=%s type=%s retries=%d",
             self.module_name,
@@ -251,7 +274,12 @@ class LambdaAdapter:
             )
         )
         # Now, not in the first call: what is wrong with the set-up is said here, and no request waits for boto3.
-        why = lease.why_unusable()
+        try:
+            why = lease.why_unusable()
+        except (ValueError, ImportError):
+            raise
+        except Exception as exc:
+            raise ConfigurationError(to_response(refused(failures.from_set_up(exc)), function_name)) from None
         if why is not None:
             raise CredentialsError(to_response(refused(Failure("configuration_error", why)), function_name))
         return lease
@@ -271,10 +299,33 @@ class LambdaAdapter:
             self._lease.get,
             Backoff(self.initial_retry_delay, self.max_retry_delay, self.jitter),
             self.max_retries,
-            self.idempotent,
+            # Whatever is asked for again is the same execution.
+            self.idempotent or self.durable,
             AttemptReporter(on_attempt, self.module_name, arguments.function_name),
             renew=renew or self._lease.renew,
+            attach=self._attach_with(arguments) if arguments.durable else None,
         )
+
+    def _make_executions(self, function: FunctionIdentifier) -> Executions:
+        return Executions(
+            function,
+            self.region,
+            self._lease.get,
+            Backoff(self.initial_retry_delay, self.max_retry_delay, self.jitter),
+            self.max_retries,
+            self.read_timeout,
+            renew=self._lease.renew,
+        )
+
+    def _attach_with(self, arguments: InvokeArguments) -> Attach:
+        def attach(
+            encoded: EncodedRequest, refusal: Outcome, deadline: Optional[Deadline]
+        ) -> Generator[float, bool, Tuple[Outcome, bool]]:
+            name = arguments.execution_name(encoded.session_id)
+            waits = arguments.invocation_type != "Event"
+            return self._executions.attach(encoded, name, refusal, deadline, waits)
+
+        return attach
 
     @property
     def MODULE_NAME(self) -> str:
@@ -312,17 +363,7 @@ class LambdaAdapter:
         Raises:
             RuntimeError: No asyncio event loop is running.
         """
-        import asyncio  # here, so that a script that only calls execute does not take its time
-
-        job = self._job(request)
-        if isinstance(job, ExecuteResponse):
-            return job
-        loop = asyncio.get_running_loop()
-        running: Any = self._submit(lambda: loop.run_in_executor(self._workers, lambda: job))
-        if isinstance(running, ExecuteResponse):
-            return running
-        response: ExecuteResponse = await running
-        return response
+        return await self._run_async(self._job(request))
 
     def execute_many(self, requests: Iterable[R]) -> Iterator[Tuple[R, ExecuteResponse]]:
         """Run the module for each request, ``max_concurrency`` at once, and yield pairs as calls finish.
@@ -373,7 +414,7 @@ class LambdaAdapter:
             An iterator of text. It raises nothing for what happens to the call; its ``response`` says that.
 
         Raises:
-            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer.
+            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer; or the adapter is durable.
         """
         return TextStream(self._streamed(request, needs_place=False))
 
@@ -396,7 +437,7 @@ class LambdaAdapter:
             An asynchronous iterator of text. It raises nothing for what happens to the call.
 
         Raises:
-            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer.
+            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer; or the adapter is durable.
         """
         return AsyncTextStream(self._streamed(request, needs_place=True))
 
@@ -404,16 +445,22 @@ class LambdaAdapter:
         """A call whose answer is read as it comes; or the answer to one that makes no attempt."""
         if self.invocation_type != "RequestResponse":
             raise ValueError(f"a stream needs invocation_type RequestResponse, not {self.invocation_type}")
-        if getattr(self, "durable", False):
+        if self.durable:
             raise ValueError("a durable adapter cannot stream: a call is durable or streamed")
         deadline = self._deadline()
-        encoded = self._prepare(request)
+        encoded = self._prepare(request, self._arguments)
         if isinstance(encoded, Failure):
             return self._refuse(encoded)
         ending = self._ending(encoded, deadline)
         reader = StreamReader(ending.progress)
         at_s = None if deadline is None else deadline.at_s
-        job = Job(self._steps(encoded, deadline, ending, reader), encoded.community, needs_place, at_s, ending.late)
+        job = Job(
+            self._steps(self._invoker, encoded, deadline, ending, reader),
+            encoded.community,
+            needs_place,
+            at_s,
+            ending.late,
+        )
 
         def submit(pumped: "Job[Any]") -> "Union[ExecuteResponse, Future[Any]]":
             return self._submit(lambda: self._workers.submit(lambda: pumped))
@@ -441,6 +488,19 @@ class LambdaAdapter:
             running.cancel()
             raise
 
+    async def _run_async(self, job: "Union[ExecuteResponse, Job[ExecuteResponse]]") -> ExecuteResponse:
+        """Run a call in the adapter's own threads, and await it."""
+        import asyncio  # here, so that a script that only calls execute does not take its time
+
+        if isinstance(job, ExecuteResponse):
+            return job
+        loop = asyncio.get_running_loop()
+        running: Any = self._submit(lambda: loop.run_in_executor(self._workers, lambda: job))
+        if isinstance(running, ExecuteResponse):
+            return running
+        response: ExecuteResponse = await running
+        return response
+
     def _submit(self, submit: Callable[[], F]) -> Union[ExecuteResponse, F]:
         try:
             return submit()
@@ -453,12 +513,81 @@ class LambdaAdapter:
             )
             return self._refuse(Failure("overloaded", cause))
 
+    def start(self, request: Request) -> Execution:
+        """Begin the module's run for this request and do not wait for its answer: ``result`` fetches that later.
+
+        The run is one for each ``session_id``: beginning it again begins nothing. It needs ``durable=True``.
+
+        Args:
+            request: As for ``execute``; an Event's payload may have 1 MB.
+
+        Returns:
+            What to keep for ``result``; its ``error_code`` says why the run was not begun, or perhaps not.
+
+        Raises:
+            ValueError: This adapter is not durable.
+        """
+        self._check_durable("start")
+        job = self._job(request, needs_place=False, invoker=self._starter)
+        return self._to_execution(request, job if isinstance(job, ExecuteResponse) else self._run(job))
+
+    async def start_async(self, request: Request) -> Execution:
+        """``start`` for the caller's event loop."""
+        self._check_durable("start_async")
+        return self._to_execution(request, await self._run_async(self._job(request, invoker=self._starter)))
+
+    def result(self, execution: Union[Execution, Id], wait: Optional[float] = None) -> ExecuteResponse:
+        """Fetch the answer of a run that ``start`` or ``execute`` has begun, in this process or in another.
+
+        It runs nothing, and an open circuit does not refuse it. ``invocation.attempts`` is 0, and ``executed`` is
+        "maybe" where AWS did not say that there is such a run.
+
+        Args:
+            execution: What ``start`` returned, or the request's ``session_id``.
+            wait: Seconds to wait for the answer, from 0 (look once) to 31,622,400; None: ``read_timeout``. A call's
+                ``total_timeout`` begins after them.
+
+        Returns:
+            The response that ``execute`` would have given; or ``pending`` where the run has not ended.
+
+        Raises:
+            ValueError: This adapter is not durable, or ``wait`` is no such number.
+        """
+        job = self._result_job(execution, wait, needs_place=False)
+        return job if isinstance(job, ExecuteResponse) else self._run(job)
+
+    async def result_async(self, execution: Union[Execution, Id], wait: Optional[float] = None) -> ExecuteResponse:
+        """``result`` for the caller's event loop; between two looks it holds no thread."""
+        return await self._run_async(self._result_job(execution, wait))
+
+    def stop(self, execution: Union[Execution, Id]) -> ExecuteResponse:
+        """End a run that ``start`` or ``execute`` has begun; one that has ended stays as it is.
+
+        Health, circuit breaker and ``on_attempt`` know nothing of it.
+
+        Args:
+            execution: As for ``result``.
+
+        Returns:
+            A response that succeeded when AWS took it.
+
+        Raises:
+            ValueError: This adapter is not durable.
+        """
+        job = self._stop_job(execution, needs_place=False)
+        return job if isinstance(job, ExecuteResponse) else self._run(job)
+
+    async def stop_async(self, execution: Union[Execution, Id]) -> ExecuteResponse:
+        """``stop`` for the caller's event loop."""
+        return await self._run_async(self._stop_job(execution))
+
     def check(self) -> ExecuteResponse:
         """Ask AWS whether this adapter could invoke this function, without running it (a DryRun). Blocks like execute.
 
         Returns:
-            A response that succeeded when the function exists and may be invoked; else ``error_code`` says what is
-            wrong. The health counters, the circuit breaker and ``on_attempt`` know nothing of it.
+            A response that succeeded when the function exists and may be invoked, and with ``durable=True`` its
+            executions may be listed, read and stopped; else ``error_code`` says what is wrong. The health counters,
+            the circuit breaker and ``on_attempt`` know nothing of it.
         """
         forks.check()
         if self._workers.closed:
@@ -468,6 +597,8 @@ class LambdaAdapter:
         def steps() -> Steps[ExecuteResponse]:
             invoker = self._make_invoker(self._arguments.of_check(), None, self._renew_other)
             result = yield from invoker.attempts(CHECK, deadline, progress)
+            if self.durable and result.outcome.failure is None:
+                result = attrs.evolve(result, outcome=self._executions.check("lambda-adapter-check"))
             return to_response(result, self.function_name)
 
         if deadline is None:
@@ -482,14 +613,17 @@ class LambdaAdapter:
             )
         )
 
-    def _job(self, request: Request, needs_place: bool = True) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
+    def _job(
+        self, request: Request, needs_place: bool = True, invoker: Optional[Invoker] = None
+    ) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
         """A call, ready to be run; or the answer to one that makes no attempt."""
+        invoker = invoker or self._invoker
         deadline = self._deadline()
-        encoded = self._prepare(request)
+        encoded = self._prepare(request, invoker.arguments)
         if isinstance(encoded, Failure):
             return self._refuse(encoded)
         ending = self._ending(encoded, deadline)
-        steps = self._steps(encoded, deadline, ending)
+        steps = self._steps(invoker, encoded, deadline, ending)
         if deadline is None:
             return Job(steps, encoded.community, needs_place)
         return Job(steps, encoded.community, needs_place, deadline.at_s, ending.late)
@@ -497,32 +631,117 @@ class LambdaAdapter:
     def _ending(self, encoded: EncodedRequest, deadline: Optional[Deadline]) -> Ending:
         return Ending(self._circuit, self._health, self.function_name, encoded.request_id, deadline, self._refuse)
 
-    def _prepare(self, request: Request) -> Union[EncodedRequest, Failure]:
+    def _check_durable(self, method: str) -> None:
+        if not self.durable:
+            raise ValueError(f"durable must be True for {method}")
+
+    def _to_execution(self, request: Request, response: ExecuteResponse) -> Execution:
+        """What ``start`` returns for a response."""
+        session_id: Id = ""
+        name = ""
+        with contextlib.suppress(Exception):  # the request's own attributes can raise anything
+            session_id = check_session_id(request.session_id)
+            name = self._arguments.execution_name(session_id)
+        return Execution(
+            name=name,
+            session_id=session_id,
+            function_name=self.function_name,
+            arn=response.invocation.execution_arn,
+            error_code=response.error_code,
+            error=response.error,
+        )
+
+    def _wanted(self, execution: Union[Execution, Id]) -> Union[Wanted, Failure]:
+        """The execution that is meant, if it can be one of this function."""
+        kept = execution if isinstance(execution, Execution) else None
+        try:
+            session_id = check_session_id(execution.session_id if isinstance(execution, Execution) else execution)
+        except UnfitRequestError as exc:
+            return Failure("invalid_request", str(exc))
+        name = self._arguments.execution_name(session_id)
+        if kept is None:
+            return Wanted(name)
+        if kept.name != name:
+            return Failure("invalid_request", "the execution is one of another function, or of another session_id")
+        foreign = None if kept.arn is None else self._executions.why_foreign(kept.arn, name)
+        return Failure("invalid_request", foreign) if foreign else Wanted(name, kept.arn)
+
+    def _result_job(
+        self, execution: Union[Execution, Id], wait: Optional[float], needs_place: bool = True
+    ) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
+        self._check_durable("result")
+        wait_s = validation.to_wait(wait, self.read_timeout)
+        forks.check()
+        wanted = self._wanted(execution)
+        if isinstance(wanted, Failure):
+            return self._refuse(wanted)
+        deadline = None if self.total_timeout is None else Deadline.after(wait_s + self.total_timeout)
+        ending = Ending(_NO_CIRCUIT, self._health, self.function_name, wanted.name, deadline, self._refuse)
+        steps = self._result_steps(wanted, wait_s, ending)
+        if deadline is None:
+            return Job(steps, needs_place=needs_place)
+        return Job(steps, needs_place=needs_place, deadline_s=deadline.at_s, late=ending.late)
+
+    def _result_steps(self, wanted: Wanted, wait_s: float, ending: Ending) -> Steps[Any]:
+        if self._workers.closed:
+            return ending.refuse(Failure("closed", "the adapter is closed"))
+        if ending.is_too_late(time.monotonic()):
+            return ending.refuse_late()
+        ending.enter()
+        began_s = time.monotonic()
+        try:
+            try:
+                outcome = yield from self._executions.result(wanted, wait_s)
+            except Exception as exc:
+                check_not_interrupted(exc)
+                outcome = failed(failures.internal(exc))
+            return ending.finish(Result(outcome, duration_s=time.monotonic() - began_s))
+        finally:
+            ending.abandon()
+
+    def _stop_job(
+        self, execution: Union[Execution, Id], needs_place: bool = True
+    ) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
+        self._check_durable("stop")
+        forks.check()
+        wanted = self._wanted(execution)
+        if isinstance(wanted, Failure):
+            return self._refuse(wanted)
+        return Job(self._stop_steps(wanted), needs_place=needs_place)
+
+    def _stop_steps(self, wanted: Wanted) -> Steps[ExecuteResponse]:
+        if self._workers.closed:
+            return self._refuse(Failure("closed", "the adapter is closed"))
+        outcome = yield from self._executions.stop(wanted)
+        return to_response(Result(outcome), self.function_name)
+
+    def _prepare(self, request: Request, arguments: InvokeArguments) -> Union[EncodedRequest, Failure]:
         """Everything that can be decided without an attempt."""
         forks.check()
         try:
             encoded = encode_request(request)
-            self._arguments.check(encoded)
+            arguments.check(encoded)
         except UnfitRequestError as exc:
             return Failure("invalid_request", str(exc))
         if self.enforce_scopes and not self.validate_scopes(encoded.scopes):
             missing = ", ".join(sorted(self._required.difference(encoded.scopes)))
             return Failure("missing_scopes", f"the caller lacks {missing}")
-        most = _MAX_PAYLOAD_BYTES[self.invocation_type]
+        most = _MAX_PAYLOAD_BYTES[arguments.invocation_type]
         if len(encoded.payload) > most:
             return Failure(
-                "payload_too_large", f"{len(encoded.payload)} bytes, and {self.invocation_type} takes {most}"
+                "payload_too_large", f"{len(encoded.payload)} bytes, and {arguments.invocation_type} takes {most}"
             )
         return encoded if self._circuit.admits() else self._circuit_open()
 
     def _steps(
         self,
+        invoker: Invoker,
         encoded: EncodedRequest,
         deadline: Optional[Deadline],
         ending: Ending,
         reader: Optional[StreamReader] = None,
     ) -> Steps[Any]:
-        """The blocking encoded, in steps between which its driver waits. None when it was ended from outside.
+        """The blocking call, in steps between which its driver waits. None when it was ended from outside.
 
         With a ``reader`` the steps yield the text of the answer as well.
         """
@@ -536,7 +755,7 @@ class LambdaAdapter:
             size = len(encoded.payload)
             logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, encoded.request_id, size)
             try:
-                result = yield from self._invoker.attempts(encoded, deadline, ending.progress, reader)
+                result = yield from invoker.attempts(encoded, deadline, ending.progress, reader)
             except Exception as exc:
                 check_not_interrupted(exc)
                 result = Result(failed(failures.internal(exc)), attempts=1, why_ended="permanent")

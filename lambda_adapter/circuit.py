@@ -71,11 +71,13 @@ class Circuit:
 
     def admits(self) -> bool:
         """Whether ``enter`` would let a call pass now."""
-        wait_s = self.wait_s()
+        wait_s = None if self._settings is None else self.wait_s()
         return wait_s is None or (wait_s == 0.0 and not self._probing)
 
     def enter(self) -> Optional[int]:
         """Begin a call and return its era for ``leave``; None means refused."""
+        if self._settings is None:
+            return self._era
         with self._lock:
             if not self.admits():
                 return None

@@ -26,6 +26,7 @@ ErrorCode = Literal[
     "invalid_parameter",
     "configuration_error",
     "already_started",
+    "pending",
     "function_error",
     "function_failed",
     "invalid_response",
@@ -46,7 +47,7 @@ InvocationType = Literal["RequestResponse", "Event"]
 CircuitEffect = Literal["opens", "closes", "ignores"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Code:
     """What an error code means to the parts of this package, and to people."""
 
@@ -144,7 +145,7 @@ CODES: Dict[ErrorCode, Code] = {
         _WAY,
         circuit="opens",
         transient=True,
-        executed=("maybe", "no"),
+        executed=("maybe", "no", "yes"),
     ),
     "not_found": Code(
         "no such function, version or alias in this region and account",
@@ -170,6 +171,13 @@ CODES: Dict[ErrorCode, Code] = {
         "an execution of this name exists with another payload",
         "That is already being done.",
         "Ask for the outcome of the first call; a new one needs a session_id of its own.",
+        executed=("yes",),
+        counts=False,
+    ),
+    "pending": Code(
+        "the execution still runs",
+        "That is still being done. Please ask again in a moment.",
+        "Ask for the result again later.",
         executed=("yes",),
         counts=False,
     ),

@@ -146,6 +146,12 @@ class AlreadyStartedError(LambdaAdapterError):
     error_code = "already_started"
 
 
+class PendingError(LambdaAdapterError):
+    """A durable execution still runs: its result can be asked for later."""
+
+    error_code = "pending"
+
+
 class FunctionError(LambdaAdapterError):
     """The function raised, ran out of time or crashed."""
 

@@ -43,6 +43,9 @@ class Invocation:
         report: The log tail's REPORT line.
         why_ended: Why no further attempt followed; None when none was made.
         first_text_s: Of a streamed call: seconds from the first attempt's start to the first text; None without any.
+        execution_arn: The durable execution's ARN, with ``durable=True``.
+        attached: Whether AWS said that the execution was there before this call, which then got its outcome. A further
+            attempt of the same call gets it too, and AWS does not say so.
     """
 
     function_name: str
@@ -57,6 +60,8 @@ class Invocation:
     report: Optional[Report] = None
     why_ended: Optional[WhyEnded] = None
     first_text_s: Optional[float] = None
+    execution_arn: Optional[str] = None
+    attached: bool = False
 
 
 @attrs.frozen

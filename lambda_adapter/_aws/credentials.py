@@ -40,7 +40,6 @@ _WRONG_SETTINGS = (
     "ProfileNotFound",
     "ConfigParseError",
     "ConfigNotFound",
-    "InvalidConfigError",
     "PartialCredentialsError",
     "UnknownCredentialError",
     "InfiniteLoopConfigError",
@@ -124,7 +123,15 @@ class LiveCredentials:
             from botocore.exceptions import NoCredentialsError
 
             raise NoCredentialsError
-        return found.get_frozen_credentials()
+        try:
+            frozen = found.get_frozen_credentials()
+            if not (isinstance(frozen.access_key, str) and isinstance(frozen.secret_key, str)):
+                raise TypeError("a key is no text")
+        except Exception:
+            # What botocore has kept of a source that failed, or gave no keys, must not outlast the source's repair.
+            self._found = None
+            raise
+        return frozen
 
     def get_deferred_property(self, name: str) -> Callable[[], Any]:
         """What botocore resolves endpoints with."""

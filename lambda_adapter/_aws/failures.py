@@ -119,6 +119,8 @@ _EXCEPTIONS: Dict[str, Tuple[ErrorCode, str, Executed, bool]] = {
     "BotoCoreError": ("configuration_error", "the AWS client is not set up to invoke", "no", False),
 }
 
+_PROXYS_CAUSE = "the proxy asks for a password, or for another one than its URL has"
+
 #: What OpenSSL says when the handshake failed, so that no request can have been sent.
 _HANDSHAKE_FAILURES = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HANDSHAKE_FAILURE", "UNKNOWN_CA")
 #: Where botocore and urllib3 prepare the way to the endpoint, before the connection is made.
@@ -148,6 +150,10 @@ def from_exception(exc: BaseException, sending: Optional[Sending] = None, client
     if failure is None:
         response = _response(exc)
         failure = _of_class(exc) if response is None else from_error_response(response)
+        if sending.reached and failure.error_code == "connection_error":
+            # Connected it was, or a frame would say otherwise: urllib3 says of any connection through a proxy that has
+            # broken that the proxy cannot be reached.
+            failure = Failure("connection_lost", f"{CODES['connection_lost'].cause} {_named(exc)}")
     return _after_others(failure) if _ran_before(sending) else failure
 
 
@@ -320,10 +326,11 @@ def from_error_response(response: Mapping[str, Any]) -> Failure:
         status = int(code) if status is None and is_status and len(code) == 3 else status
     error_code, executed, transient = _typed_verdict(code, status) if typed else _untyped_verdict(status)
     what = shown_code(code) if typed else f"HTTP {status}"
+    cause = _PROXYS_CAUSE if status == 407 and not typed else CODES[error_code].cause
     reason = str(response.get("Reason", "")) if typed else ""
     return Failure(
         error_code,
-        f"{CODES[error_code].cause} ({what}{f', {reason}' if _REASON.fullmatch(reason) else ''})",
+        f"{cause} ({what}{f', {reason}' if _REASON.fullmatch(reason) else ''})",
         executed=executed,
         transient=transient,
         retry_after_s=parse_retry_after(headers.get("retry-after", response.get("retryAfterSeconds"))),

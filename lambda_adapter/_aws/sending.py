@@ -12,7 +12,13 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 import attrs
 
 #: What this package asks of Lambda, by botocore's names, which are part of its events' names.
-OPERATIONS = ("Invoke", "InvokeWithResponseStream")
+OPERATIONS = (
+    "Invoke",
+    "InvokeWithResponseStream",
+    "GetDurableExecution",
+    "ListDurableExecutionsByFunction",
+    "StopDurableExecution",
+)
 
 _mine = threading.local()
 
@@ -76,14 +82,14 @@ def watch(client: object, retries: bool = False) -> None:
     events = getattr(getattr(client, "meta", None), "events", None)
     hooks: Dict[str, Callable[..., None]] = {"provide-client-params": _on_call, "before-send": _on_send}
     if retries:
-        hooks.update({"request-created": _on_request, "needs-retry": _on_end})
+        hooks["request-created"] = _on_request
+        hooks["needs-retry"] = _on_end
     try:
         for operation in OPERATIONS:
-            for moment, hook in hooks.items():
+            for event, hook in hooks.items():
+                name = f"{event}.lambda.{operation}"
                 # First: a hook that answers in AWS's place keeps those behind it from being called.
-                event = f"{moment}.lambda.{operation}"
-                # botocore registers an id once, whatever the event.
-                events.register_first(event, hook, unique_id=f"lambda-adapter-{event}")  # type: ignore[union-attr]
+                events.register_first(name, hook, unique_id=f"lambda-adapter-{name}")  # type: ignore[union-attr]
     except Exception:
         # It is none of boto3's clients. What its exceptions mean is then told by their classes.
         return
@@ -126,7 +132,7 @@ def _on_end(
         sending.end_request(response[1] if response else None, caught_exception)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Trace:
     """An exception and those behind it: their classes, and the functions through which they came."""
 

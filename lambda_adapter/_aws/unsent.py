@@ -41,6 +41,7 @@ _CREDENTIAL_CALLS = frozenset(
     }
 )
 _CREDENTIAL_MODULES = ("botocore.credentials", "botocore.tokens")
+_SIGNING_MODULES = ("botocore.auth", "botocore.crt.auth")
 #: What botocore asks credentials for their keys with, whoever wrote them.
 _FROZEN = "get_frozen_credentials"
 _CREDENTIAL_CLASSES = (
@@ -91,6 +92,7 @@ def fault_of_credentials(trace: Trace) -> Optional[SetUpFault]:
         or trace.is_within(*_CREDENTIAL_MODULES)
         or trace.has_class(*_CREDENTIAL_CLASSES)
         or trace.passes(_FROZEN)
+        or trace.is_within(*_SIGNING_MODULES)
     ):
         return None
     if called:
@@ -101,6 +103,8 @@ def fault_of_credentials(trace: Trace) -> Optional[SetUpFault]:
         return SetUpFault("no AWS credentials were found", transient=_metadata_service_is_asked())
     if trace.has_class("EOFError", "GetPassWarning"):
         cause = "the AWS credentials ask for an MFA code, and there is no terminal to type it on"
+    elif trace.is_within(*_SIGNING_MODULES):
+        cause = "the AWS credentials cannot sign a request: a key or the token is none"
     elif trace.passes("_retrieve_credentials_using"):
         cause = "the AWS credentials: " + _told_of_process(trace)
     elif trace.passes("fetch_creds"):

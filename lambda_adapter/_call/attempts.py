@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import Any, Callable, Generator, List, Mapping, Optional, Union
+from typing import Any, Callable, Generator, List, Mapping, Optional, Tuple, Union
 
 import attrs
 
@@ -15,25 +15,32 @@ from .._wire.answer import (
     PERMITTED,
     QUEUED,
     InvalidAnswerError,
-    decode_answer,
     decode_function_error,
-    decode_unmarked_error,
     to_text,
 )
 from .._wire.arguments import InvokeArguments
 from .._wire.head import Head, read_head
 from .._wire.payload import EncodedRequest
-from ..codes import CODES, WhyEnded
+from ..codes import WhyEnded
 from .backoff import Backoff
 from .deadline import Deadline
 from .interruptions import check_not_interrupted
-from .outcomes import Outcome, Progress, Result, failed
+from .outcomes import Outcome, Progress, Result, failed, judge_answer
 from .reporter import AttemptReporter
 from .streams import StreamReader, Texts
 
 logger = logging.getLogger("lambda_adapter")
 
 _CHUNK_BYTES = 65_536
+
+#: What AWS's refusal of an execution's name is about, most likely.
+_NEEDS_DURABLE = (
+    "durable=True needs a function that was created with a DurableConfig, and a version, an alias or $LATEST of it"
+)
+
+
+#: Given the call, the attempt's outcome and the deadline: how it ended after all, and whether its driver goes on.
+Attach = Callable[[EncodedRequest, Outcome, Optional[Deadline]], Generator[float, bool, Tuple[Outcome, bool]]]
 
 
 @attrs.frozen
@@ -54,6 +61,7 @@ class Invoker:
             the answer has been read.
         renew: Told what ``client`` returned, when AWS refuses its credentials; says whether the next one has others.
         clock: Seconds, monotonic.
+        attach: What becomes of an attempt whose durable execution is there already; without it, it has failed.
     """
 
     def __init__(
@@ -66,8 +74,9 @@ class Invoker:
         reporter: AttemptReporter,
         clock: Callable[[], float] = time.monotonic,
         renew: Callable[[object], bool] = lambda client: False,
+        attach: Optional[Attach] = None,
     ) -> None:
-        self._arguments = arguments
+        self.arguments = arguments
         self._client = client
         self._backoff = backoff
         self._max_retries = max_retries
@@ -75,6 +84,7 @@ class Invoker:
         self._reporter = reporter
         self._clock = clock
         self._renew = renew
+        self._attach = attach
 
     def attempts(
         self,
@@ -92,7 +102,7 @@ class Invoker:
         started = begun = self._clock()
         progress = progress or Progress()
         progress.started_s = started
-        number, why_ended, renewed = 0, None, False
+        number, why_ended, renewed, may_have_run = 0, None, False, False
         while why_ended is None:
             number += 1
             progress.attempts = number
@@ -101,9 +111,13 @@ class Invoker:
             else:
                 outcome = yield from self._streamed(encoded, number, deadline, not renewed, reader)
             renewed = renewed or (outcome.failure is not None and outcome.failure.renewed)
+            goes_on = True
+            if self._attach is not None and outcome.error_code == "already_started":
+                outcome, goes_on = yield from self._attach(encoded, outcome, deadline)
             ended = self._clock()
             delay_s = self._delay_s(outcome, number)
-            why_ended = self._why_final(outcome, number, deadline, ended + delay_s)
+            why_ended = self._why_final(outcome, number, deadline, ended + delay_s) if goes_on else "ended"
+            may_have_run = may_have_run or outcome.executed != "no"
             first_text_s = None if progress.first_text_at_s is None else progress.first_text_at_s - begun
             next_delay_s = None if why_ended else delay_s
             self._reporter.report(number, outcome, ended - begun, next_delay_s, why_ended, first_text_s)
@@ -113,7 +127,7 @@ class Invoker:
                 begun = self._clock()
                 why_ended = self._why_final(outcome, number, deadline, begun)
                 why_ended = why_ended if goes_on or why_ended == "total_timeout" else "ended"
-        outcome = _told_why(outcome, why_ended, deadline)
+        outcome = _told_why(_after_earlier(outcome) if may_have_run else outcome, why_ended, deadline)
         return Result(outcome, number, self._clock() - started, why_ended, progress.first_text_s)
 
     def _delay_s(self, outcome: Outcome, number: int) -> float:
@@ -149,7 +163,7 @@ class Invoker:
             number,
             max(number, self._max_retries),
             delay_s,
-            self._arguments.function_name,
+            self.arguments.function_name,
             encoded.request_id,
             outcome.error_code,
             outcome.executed,
@@ -189,7 +203,7 @@ class Invoker:
         except Exception as exc:
             check_not_interrupted(exc)
             return failed(failures.from_set_up(exc))
-        arguments = self._arguments.of_attempt(encoded, number, deadline.epoch_ms if deadline else None)
+        arguments = self.arguments.of_attempt(encoded, number, deadline.epoch_ms if deadline else None)
         sending = Sending()
         try:
             with sending:
@@ -197,9 +211,11 @@ class Invoker:
         except Exception as exc:
             check_not_interrupted(exc)
             failure = failures.from_exception(exc, sending, getattr(shared, "client", shared))
+            if self.arguments.durable and failure.error_code == "invalid_parameter":
+                failure = attrs.evolve(failure, cause=f"{failure.cause}; {_NEEDS_DURABLE}")
             if may_renew and failure.stale_credentials:
                 failure = self._renewed(failure, shared)
-            return failed(failures.of_dry_run(failure) if self._arguments.invocation_type == "DryRun" else failure)
+            return failed(failures.of_dry_run(failure) if self.arguments.invocation_type == "DryRun" else failure)
         try:
             return _Sent(shared, response, read_head(response))
         except Exception as exc:
@@ -215,25 +231,33 @@ class Invoker:
 
     def _judge(self, response: Mapping[str, Any], answer_text: str, payload: bytes, head: Head) -> Outcome:
         """What a complete answer of the Invoke API says."""
-        if self._arguments.invocation_type == "DryRun":
+        if self.arguments.invocation_type == "DryRun":
             if head.status_code == 204:
                 return Outcome(executed="no", answer=PERMITTED, head=head)
             cause = "a DryRun was answered with something else than status 204, so this is not Lambda's endpoint"
             return failed(Failure("invalid_response", cause, executed="maybe"), head)
+        if self.arguments.durable and head.execution_arn is None:
+            logger.warning(
+                "The endpoint ran no durable execution, so that nothing keeps the function from running twice: "
+                "function=%s status=%s; %s",
+                self.arguments.function_name,
+                head.status_code,
+                _NEEDS_DURABLE,
+            )
         if response.get("FunctionError") is not None:
             return failed(Failure("function_error", decode_function_error(answer_text, payload)), head)
-        if self._arguments.invocation_type == "Event":
+        if self.arguments.invocation_type == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
             return Outcome(executed="maybe", answer=QUEUED, head=head)
-        try:
-            answer = decode_answer(answer_text)
-        except InvalidAnswerError:
-            error = decode_unmarked_error(answer_text, payload)
-            if error is None:
-                raise
-            return failed(Failure("function_error", error), head)
-        failure = None if answer.success else Failure("function_failed", answer.cause or CODES["function_failed"].cause)
-        return Outcome(executed="yes", answer=answer, failure=failure, head=head)
+        return judge_answer(answer_text, payload, head)
+
+
+def _after_earlier(outcome: Outcome) -> Outcome:
+    """The outcome of a call of which an earlier attempt may have run the function, whatever the last one says."""
+    if outcome.failure is None or outcome.executed != "no":
+        return outcome
+    cause = f"{outcome.failure.cause}; an earlier attempt may have run the function"
+    return attrs.evolve(outcome, executed="maybe", failure=attrs.evolve(outcome.failure, cause=cause, executed="maybe"))
 
 
 def _told_why(outcome: Outcome, why_ended: WhyEnded, deadline: Optional[Deadline]) -> Outcome:

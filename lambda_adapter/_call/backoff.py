@@ -7,7 +7,7 @@ from typing import Callable, Optional
 import attrs
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Backoff:
     """``min(initial * 2**n, maximum)``, of which the share ``jitter`` is random.
 

@@ -5,7 +5,7 @@ import time
 import attrs
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Deadline:
     """The end of one call's time."""
 

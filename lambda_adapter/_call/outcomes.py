@@ -7,10 +7,10 @@ from typing import List, Optional
 import attrs
 
 from .._aws.failures import Failure
-from .._wire.answer import FunctionAnswer
+from .._wire.answer import FunctionAnswer, InvalidAnswerError, decode_answer, decode_unmarked_error
 from .._wire.head import NO_HEAD, Head
 from .._wire.log_tail import parse_report
-from ..codes import ErrorCode, Executed, WhyEnded
+from ..codes import CODES, ErrorCode, Executed, WhyEnded
 from ..invocations import Invocation
 from ..messages import ExecuteResponse
 from .deadline import Deadline
@@ -28,13 +28,15 @@ class Outcome:
     head: Head = NO_HEAD
     #: Why no further attempt may follow, whatever the failure's code allows: the text has been seen, for example.
     final: Optional[WhyEnded] = None
+    #: Whether it is that of a durable execution which was there already.
+    attached: bool = False
 
     @property
     def error_code(self) -> Optional[ErrorCode]:
         return self.failure.error_code if self.failure else None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Result:
     """How a call ended: its last attempt's outcome, and what it took."""
 
@@ -47,7 +49,7 @@ class Result:
     first_text_s: Optional[float] = None
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Progress:
     """How far a call has come: what its thread writes and another may read when the time is up."""
 
@@ -95,6 +97,23 @@ def failed(failure: Failure, head: Optional[Head] = None) -> Outcome:
     return Outcome(executed=failure.executed, failure=failure, head=head or failure.head)
 
 
+def judge_answer(answer_text: str, payload: bytes, head: Head) -> Outcome:
+    """What a function says that has run to its end.
+
+    Raises:
+        InvalidAnswerError: It is no answer that a module may give.
+    """
+    try:
+        answer = decode_answer(answer_text)
+    except InvalidAnswerError:
+        error = decode_unmarked_error(answer_text, payload)
+        if error is None:
+            raise
+        return failed(Failure("function_error", error), head)
+    failure = None if answer.success else Failure("function_failed", answer.cause or CODES["function_failed"].cause)
+    return Outcome(executed="yes", answer=answer, failure=failure, head=head)
+
+
 def refused(failure: Failure) -> Result:
     """The result of a call that made no attempt."""
     return Result(failed(failure))
@@ -121,8 +140,10 @@ def to_response(result: Result, function_name: str) -> ExecuteResponse:
             duration_s=result.duration_s,
             why_ended=result.why_ended,
             first_text_s=result.first_text_s,
+            execution_arn=head.execution_arn,
+            attached=outcome.attached,
             log_tail=head.log_tail,
-            report=parse_report(head.log_tail),
+            report=parse_report(head.log_tail) if head.log_tail else None,
         ),
     )
 
@@ -141,6 +162,8 @@ def log_end(result: Result, function_name: str, request_id: str) -> None:
         level, ended = logging.INFO, "Succeeded"
     elif outcome.error_code == "abandoned":
         level, ended = logging.INFO, "Left by its reader"
+    elif outcome.error_code == "pending":
+        level, ended = logging.INFO, "Still running"
     elif outcome.error_code == "function_failed":
         level, ended = logging.WARNING, "The function answered success=false"
         if outcome.answer and outcome.answer.cause:

@@ -30,7 +30,7 @@ def drive(steps: Steps[T], wait: Callable[[float], bool]) -> T:
         return done.value  # type: ignore[no-any-return]
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Job(Generic[T]):
     """Steps, and what else Workers have to know of a call."""
 

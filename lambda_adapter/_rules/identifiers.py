@@ -40,6 +40,11 @@ class FunctionIdentifier:
     #: Whether it is more than a name, with or without a qualifier.
     is_arn: bool = False
 
+    @property
+    def unqualified(self) -> str:
+        """All of it but the qualifier."""
+        return self.text if self.qualifier is None else self.text[: -len(self.qualifier) - 1]
+
 
 def parse_identifier(text: str) -> Optional[FunctionIdentifier]:
     """The parts of ``text``; None where AWS could have no such function."""

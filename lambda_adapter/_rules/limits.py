@@ -24,6 +24,8 @@ LOG_TAIL_BYTES = 4_096
 #: How long a function may run, in seconds: botocore 1.44's model says 1,800 for CreateFunction's Timeout and "up to 30
 #: minutes" for Invoke, while AWS's page of quotas still says 900.
 MAX_FUNCTION_TIMEOUT_S = 1_800
+#: How long a durable execution may run, in seconds: 366 days (botocore 1.44's model, DurableConfig).
+MAX_EXECUTION_S = 31_622_400
 #: A function's memory in MB; over 10,240 on Managed Instances (botocore 1.44's model).
 MIN_MEMORY_MB = 128
 MAX_MEMORY_MB = 32_768

@@ -3,7 +3,6 @@
 Each check raises ValueError with the parameter's name, the shape of what was given, and what it may be.
 """
 
-import difflib
 import functools
 import inspect
 import ipaddress
@@ -16,7 +15,7 @@ import attrs
 
 from .._text.redaction import class_name, shown
 from .identifiers import FunctionIdentifier, is_qualifier, parse_identifier
-from .limits import MAX_FUNCTION_NAME_CHARS
+from .limits import MAX_EXECUTION_S, MAX_FUNCTION_NAME_CHARS
 
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 #: The form of all regions, those included that the installed botocore does not know yet.
@@ -28,7 +27,9 @@ _NEAR = 0.75
 _HOST = re.compile(r"((?!-)[a-z\d-]{1,63}(?<!-)\.)*(?!-)[a-z\d-]{1,63}(?<!-)\.?", re.ASCII | re.IGNORECASE)
 
 #: AWS's own hosts, which no setting makes plain http good enough for.
-_AWS_HOST = re.compile(r"(^|\.)(amazonaws\.(com|com\.cn|eu)|api\.aws|amazon\.com)\.?$", re.IGNORECASE)
+_AWS_HOST = re.compile(
+    r"(^|\.)(amazonaws\.(com|com\.cn|eu)|amazon\.com|aws|ic\.gov|sgov\.gov|adc-e\.uk)\.?$", re.IGNORECASE
+)
 
 #: What ``attrs`` calls: with the instance, the attribute and its value.
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
@@ -140,17 +141,46 @@ def check_synchronous(invocation_type: str, **wanted: bool) -> None:
             raise ValueError(f"{name} must be False with invocation_type {invocation_type!r}: AWS ignores it there")
 
 
-def check_tenants_known(client: Any) -> None:
+def check_tenants_known(client: object) -> None:
     """botocore drops an argument that it does not know, and with it the isolation."""
-    try:
-        known = "TenantId" in client.meta.service_model.operation_model("Invoke").input_shape.members
-    except AttributeError:
-        known = False
-    if not known:
+    if not _knows(client, "TenantId"):
         raise ValueError(
             "isolate_communities must be False here: the installed botocore, or the given client, does not know "
             "TenantId; a newer botocore does"
         )
+
+
+def check_executions_known(client: object) -> None:
+    """The same of the name that makes a run the only one."""
+    if not _knows(client, "DurableExecutionName"):
+        raise ValueError(
+            "durable must be False here: the installed botocore, or the given client, does not know "
+            "DurableExecutionName; a newer botocore does"
+        )
+
+
+def _knows(client: Any, argument: str) -> bool:
+    try:
+        return argument in client.meta.service_model.operation_model("Invoke").input_shape.members
+    except AttributeError:
+        return False
+
+
+def check_qualified(identifier: FunctionIdentifier, separate: Optional[str]) -> None:
+    """AWS runs durable executions of one version only, so that a deployment in between changes nothing."""
+    if identifier.qualifier is None and separate is None:
+        raise ValueError(
+            "durable must be False without a version or alias: give one at the end of function_identifier "
+            "('roll:prod'), or as qualifier"
+        )
+
+
+def to_wait(wait: Optional[float], default_s: float) -> float:
+    """How long to wait for a result, in seconds."""
+    if wait is None:
+        return default_s
+    check_number("wait", wait, most=MAX_EXECUTION_S, positive=False)
+    return wait
 
 
 def check_module_name(name: str, value: object) -> None:
@@ -177,6 +207,8 @@ def _nearest_region(text: str) -> Optional[str]:
     within = [known for known in regions if known in text]  # of a zone, 'us-east-1a', or a host
     if within:
         return max(within, key=len)
+    import difflib  # here, because only a refusal needs it
+
     alike = {known: difflib.SequenceMatcher(None, text, known).ratio() for known in regions}
     nearest = max(sorted(alike), key=alike.__getitem__)  # the first of equals: us-east-1 for 'us-east'
     return nearest if alike[nearest] >= _NEAR else None

@@ -60,6 +60,9 @@ QUEUED = FunctionAnswer(success=True, message="Lambda function queued")
 #: The answer to a DryRun: the function exists and may be invoked.
 PERMITTED = FunctionAnswer(success=True, message="Lambda function can be invoked")
 
+#: The answer to a StopDurableExecution.
+STOPPED = FunctionAnswer(success=True, message="Lambda execution stopped")
+
 
 def to_text(body: bytes) -> str:
     """An answer's bytes as text; what is text in none of JSON's encodings becomes a "\ufffd", which is no JSON either.
@@ -155,7 +158,7 @@ def _parse(text: str) -> Any:
     try:
         value = _json.decode(text)
         _check_levels(value)
-        if _SURROGATE.search(text):
+        if "\\u" in text and _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise InvalidAnswerError("the answer is nested too deep") from None
@@ -265,16 +268,18 @@ def _rest(answer: Mapping[str, Any], _: object) -> Optional[Dict[str, Any]]:
 
 def _normalised(targets: object, _: object) -> List[Dict[str, Any]]:
     """``"discord"`` becomes ``{"type": "discord"}``, objects stay, anything else is dropped."""
+    if targets is None:
+        return []
     known = (item for item in _listed(targets) if isinstance(item, (str, dict)))
     return [{"type": item} if isinstance(item, str) else item for item in known]
 
 
 def _dropped(targets: object, _: object) -> int:
-    return sum(not isinstance(item, (str, dict)) for item in _listed(targets))
+    return 0 if targets is None else sum(not isinstance(item, (str, dict)) for item in _listed(targets))
 
 
 def _listed(targets: object) -> List[Any]:
-    return targets if isinstance(targets, list) else [] if targets is None else [targets]
+    return targets if isinstance(targets, list) else [targets]
 
 
 _structure = make_dict_structure_fn(

@@ -1,20 +1,27 @@
 """What an attempt tells the Invoke API beside the payload: which function, for whom, and in what context."""
 
 import base64
+import hashlib
 import json
 import re
 from typing import Any, Dict, Optional
 
 import attrs
 
+from .._rules.identifiers import parse_identifier
 from .._rules.limits import MAX_CLIENT_CONTEXT_CHARS, MAX_TENANT_ID_CHARS
+from ..messages import Id
 from .payload import EncodedRequest, UnfitRequestError
 
 #: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (TenantId)
 _TENANT = re.compile(r"[a-zA-Z0-9._:/=+\-@ ]+", re.ASCII)
+#: What a DurableExecutionName may not hold (same page, up to 64 characters).
+_NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+#: How much of a session_id is left readable: 31, a hyphen and 32 digits are 64.
+_READABLE_CHARS = 31
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class InvokeArguments:
     """The arguments of ``client.invoke`` for one function."""
 
@@ -25,6 +32,8 @@ class InvokeArguments:
     isolate_communities: bool = False
     send_client_context: bool = False
     log_tail: bool = False
+    #: Whether each session_id names an execution, which runs once.
+    durable: bool = False
     _fixed: Dict[str, Any] = attrs.field(init=False, repr=False)
 
     @_fixed.default
@@ -40,8 +49,23 @@ class InvokeArguments:
         return fixed
 
     def of_check(self) -> "InvokeArguments":
-        """For a DryRun of the same function, which has no log and takes no context."""
-        return attrs.evolve(self, invocation_type="DryRun", send_client_context=False, log_tail=False)
+        """For a DryRun of the same function, which has no log, takes no context and is no execution."""
+        return attrs.evolve(self, invocation_type="DryRun", send_client_context=False, log_tail=False, durable=False)
+
+    def of_start(self) -> "InvokeArguments":
+        """For an execution of the same function that nobody waits for."""
+        return attrs.evolve(self, invocation_type="Event", send_client_context=False, log_tail=False)
+
+    def execution_name(self, session_id: Id) -> str:
+        """The name of the one execution that belongs to a session_id; other session_ids have others.
+
+        The digest is of the function's bare name, because AWS does not say clearly whether names are apart for each
+        function, and of the session_id as JSON, because the payload tells 1 from "1" too.
+        """
+        function = parse_identifier(self.function_name)
+        named = json.dumps([function.name if function else self.function_name, session_id])
+        digest = hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
+        return f"{_NOT_IN_A_NAME.sub('_', _plain(session_id)[:_READABLE_CHARS])}-{digest}"
 
     def check(self, encoded: EncodedRequest) -> None:
         """Raise UnfitRequestError for a request that the arguments cannot hold."""
@@ -61,6 +85,8 @@ class InvokeArguments:
         arguments = {**self._fixed, "Payload": encoded.payload}
         if self.isolate_communities:
             arguments["TenantId"] = str(encoded.community)
+        if self.durable:
+            arguments["DurableExecutionName"] = self.execution_name(encoded.session_id)
         if self.send_client_context:
             arguments["ClientContext"] = _client_context(encoded, number, deadline_ms)
         return arguments
@@ -68,6 +94,11 @@ class InvokeArguments:
 
 def _is_tenant(tenant: str) -> bool:
     return len(tenant) <= MAX_TENANT_ID_CHARS and _TENANT.fullmatch(tenant) is not None
+
+
+def _plain(value: Id) -> str:
+    """An id as the payload's JSON has it: str() of an enum's member would be another word."""
+    return str.__str__(value) if isinstance(value, str) else int.__repr__(value)
 
 
 def _client_context(encoded: EncodedRequest, number: int, deadline_ms: Optional[int]) -> str:

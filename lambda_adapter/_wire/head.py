@@ -8,6 +8,13 @@ import attrs
 from .log_tail import decode_log_tail
 
 _REQUEST_ID = re.compile(r"[0-9a-fA-F-]{8,64}")
+#: https://docs.aws.amazon.com/lambda/latest/api/API_GetDurableExecution.html, with the dots of a function's name.
+_EXECUTION_ARN = re.compile(
+    r"arn:[a-zA-Z0-9-]+:lambda:(?P<region>[a-zA-Z0-9-]+):(?P<account>[0-9]{12}):function:(?P<function>[a-zA-Z0-9_.-]+)"
+    r":(?P<version>\$LATEST(?:\.PUBLISHED)?|[0-9]+)/durable-execution/(?P<name>[a-zA-Z0-9_-]+)/[a-zA-Z0-9_-]+"
+)
+_MAX_EXECUTION_ARN_CHARS = 1_024
+
 _VERSION = re.compile(r"\$LATEST(\.PUBLISHED)?|[0-9]{1,10}", re.ASCII)
 
 
@@ -21,6 +28,7 @@ class Head:
     executed_version: Optional[str] = None
     function_error: Optional[str] = None
     log_tail: Optional[str] = attrs.field(default=None, repr=False)
+    execution_arn: Optional[str] = None
 
 
 #: Of an attempt that had no answer.
@@ -35,7 +43,32 @@ def read_head(response: Mapping[str, Any]) -> Head:
         executed_version=known_version(response.get("ExecutedVersion")),
         function_error=known_function_error(response.get("FunctionError")),
         log_tail=decode_log_tail(response.get("LogResult")),
+        execution_arn=known_execution_arn(response.get("DurableExecutionArn")),
     )
+
+
+@attrs.frozen
+class ExecutionArn:
+    """The parts of a durable execution's ARN."""
+
+    region: str
+    account: str
+    function: str
+    version: str
+    name: str
+
+
+def parse_execution_arn(arn: object) -> Optional[ExecutionArn]:
+    """The parts of ``arn``; None where it is no durable execution's."""
+    if not isinstance(arn, str) or len(arn) > _MAX_EXECUTION_ARN_CHARS:
+        return None
+    parts = _EXECUTION_ARN.fullmatch(arn)
+    return ExecutionArn(**parts.groupdict()) if parts else None
+
+
+def known_execution_arn(arn: object) -> Optional[str]:
+    """A durable execution's ARN as AWS writes it; None for anything else."""
+    return arn if isinstance(arn, str) and parse_execution_arn(arn) else None
 
 
 def known_request_id(metadata: Mapping[str, Any]) -> Optional[str]:

@@ -24,7 +24,7 @@ class _TooMuchError(UnfitRequestError):
     """Looking for the place would take as long as sending it."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Community:
     id: Id
     name: str
@@ -33,7 +33,7 @@ class Community:
     seat_count: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Trigger:
     type: str
     command: Optional[str]
@@ -42,7 +42,7 @@ class Trigger:
     event_data: Any
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class User:
     id: Id
     username: str
@@ -50,14 +50,14 @@ class User:
     platform_user_id: Id
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Entity:
     id: Id
     platform: str
     platform_entity_id: Id
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class LambdaPayload:
     """The seed's payload; the order of the fields is the order of the keys."""
 
@@ -128,6 +128,16 @@ def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestam
         raise UnfitRequestError(f"the request cannot be read ({class_name(exc)})") from None
 
 
+def check_session_id(session_id: object) -> Id:
+    """A session_id as a payload would have it.
+
+    Raises:
+        UnfitRequestError: None could.
+    """
+    checked = _id(session_id, "session_id")
+    return str.__str__(checked) if isinstance(checked, str) else int(checked)
+
+
 def _encode(payload: LambdaPayload, metadata: Dict[str, Any]) -> bytes:
     """The payload's bytes. All of ``metadata`` has to be JSON, and so has what stays behind.
 
@@ -158,12 +168,11 @@ def _check_levels(value: object) -> None:
         if values_so_far > _MAX_VALUES:
             raise _TooMuchError(f"metadata contains itself, or holds over {_MAX_VALUES} values")
         dicts = [holder for holder in level if isinstance(holder, dict)]
-        if not all(issubclass(kind, str) for kind in {*map(type, chain.from_iterable(dicts))}):
+        key_kinds = {*map(type, chain.from_iterable(dicts))}
+        if key_kinds != {str} and not all(issubclass(kind, str) for kind in key_kinds):
             raise UnfitRequestError
-        values = chain(
-            chain.from_iterable(map(dict.values, dicts)),
-            chain.from_iterable(holder for holder in level if not isinstance(holder, dict)),
-        )
+        arrays = [holder for holder in level if not isinstance(holder, dict)] if len(dicts) < len(level) else []
+        values = chain.from_iterable([*map(dict.values, dicts), *arrays])
         level = [item for item in values if type(item) not in _LEAVES and isinstance(item, _HOLDERS)]
         if not level:
             return
@@ -180,7 +189,7 @@ def _encoder_limits_integers() -> bool:
 
 def _map_request(request: Request, metadata: Dict[str, Any], timestamp: str) -> LambdaPayload:
     """The one place that says which field of the payload comes from where, and what stands in for silence."""
-    community, user, entity = (_section(metadata, name) for name in ("community", "user", "entity"))
+    community, user, entity = _section(metadata, "community"), _section(metadata, "user"), _section(metadata, "entity")
     platform = _text(_attribute(request, "platform"), "platform")
     user_id = _id(_attribute(request, "user_id"), "user_id")
     entity_id = _id(_attribute(request, "entity_id"), "entity_id")

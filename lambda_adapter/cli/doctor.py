@@ -25,6 +25,7 @@ _SETTINGS = (
     "function_prefix",
     "qualifier",
     "isolate_communities",
+    "durable",
     "endpoint_url",
     "connect_timeout",
     "read_timeout",
@@ -51,7 +52,10 @@ _NO_ROLE = (
 )
 _BAD_SOURCE = "Mend the source of the credentials that it names; until then no function can be invoked."
 _NOT_NOW = "Try again in a minute: what the credentials come from does not answer, or is asked too often."
-_NO_DRY_RUN = "It is none of AWS's endpoints, and cannot be checked: invoke the function instead."
+_NO_EXECUTIONS = "Allow the credentials' user or role the actions that it names, or leave out --durable."
+_NO_DRY_RUN = "It is not one of AWS's endpoints and cannot be checked: invoke the function instead."
+#: How a check words it that the function may be invoked, and its executions not be read.
+_LACKS_EXECUTIONS = ", which durable=True needs"
 #: How failures word what STS or its kin answered, and which of its codes pass.
 _REFUSED_CALL = re.compile(r"\w+ was refused \((?P<code>[^)]+)\)")
 _PASSING = re.compile(r"HTTP (429|5..)|.*Throttl.*|RequestLimitExceeded|ServiceUnavailable|IDPCommunicationError")
@@ -123,6 +127,8 @@ def _examine(name: str, width: int, source: Optional[str], adapter: LambdaAdapte
 
 
 def _found(response: ExecuteResponse) -> "tuple[str, str, str]":
+    if _LACKS_EXECUTIONS in (response.error or ""):
+        return "reachable", "exists", "permitted"
     if response.error_code in _FOUND:
         return _FOUND[response.error_code]
     # Without a status nothing was sent.
@@ -134,6 +140,8 @@ def _advice(error_code: ErrorCode, error: str, source: Optional[str]) -> str:
     """What to do about it, after the words in which the failure names its cause."""
     if "knows no DryRun" in error:
         return _NO_DRY_RUN
+    if _LACKS_EXECUTIONS in error:
+        return _NO_EXECUTIONS
     if error_code == "configuration_error" and "AWS credentials" in error:
         return _NO_CREDENTIALS if source is None else _advice_on_source(error)
     if error_code == "access_denied" and _REJECTED.search(error):

@@ -44,7 +44,7 @@ _EPILOG = examples(
 )
 
 #: Parameters that say how calls get on with each other; this one is alone.
-_OF_MANY_CALLS = ("max_concurrency", "max_pending", "max_pending_per_community", "unhealthy_threshold")
+OF_MANY_CALLS = ("max_concurrency", "max_pending", "max_pending_per_community", "unhealthy_threshold")
 
 #: LocalLambda takes any, and botocore sends nothing without.
 LOCAL_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
@@ -78,6 +78,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         action="store_true",
         help="Print the function's text as it is written, and no response.",
     )
+    add_request(parser)
+    add_settings(parser, [name for name in settings() if name not in OF_MANY_CALLS])
+
+
+def add_request(parser: argparse.ArgumentParser) -> None:
+    """Add the options of which a request is made."""
     request = parser.add_argument_group("request")
     request.add_argument(
         "--command",
@@ -100,24 +106,34 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     request.add_argument(
         "--metadata", metavar="FILE|JSON", help="An object: what begins with { is JSON, - is stdin, else it is a file."
     )
-    add_settings(parser, [name for name in settings() if name not in _OF_MANY_CALLS])
 
 
 def run(args: argparse.Namespace) -> int:
-    request = _request(args)
+    request = request_of(args)
     with contextlib.ExitStack() as stack:
         fixed = stack.enter_context(_served(args)) if args.local else {}
         adapter = stack.enter_context(make_adapter(args, **fixed))
-        response = _streamed(adapter, request) if args.stream else adapter.execute(request)
-    if not args.stream:
-        print_json(response.to_dict())
+        if args.stream:
+            response = _streamed(adapter, request)
+            return print_ending(response, adapter.function_name, response.error or "")
+        response = adapter.execute(request)
+    return print_response(response, adapter.function_name)
+
+
+def print_response(response: ExecuteResponse, function_name: str) -> int:
+    """Print a response and how it went, and return the exit code."""
+    print_json(response.to_dict())
+    return print_ending(response, function_name, response.error_code or "")
+
+
+def print_ending(response: ExecuteResponse, function_name: str, why_failed: str) -> int:
+    """Print how a call went, and return the exit code."""
     how = response.invocation
     took = f"{counted(how.attempts, 'attempt')}, {how.duration_s:.3f} s"
     if how.first_text_s is not None:
         took += f", first text after {how.first_text_s:.3f} s"
-    why = shown(response.error) if args.stream else response.error_code
-    told = "ok" if response.success else f"failed: {why}"
-    print(f"{told} ({adapter.function_name}, {took})", file=sys.stderr)
+    told = "ok" if response.success else f"failed: {shown(why_failed)}"
+    print(f"{told} ({function_name}, {took})", file=sys.stderr)
     return 0 if response.success else 1
 
 
@@ -144,13 +160,15 @@ def _served(args: argparse.Namespace) -> Iterator[Dict[str, Any]]:
     with told_as_options(settings()):
         named = function(args.function_identifier, args.function_prefix, region)
         # How long to wait is for --read-timeout to say.
-        local = LocalLambda({named.name: handler}, region=region, timeout=MAX_FUNCTION_TIMEOUT_S)
+        durable = {named.name} if args.durable else ()
+        local = LocalLambda({named.name: handler}, region=region, timeout=MAX_FUNCTION_TIMEOUT_S, durable=durable)
     with local:
         yield {"region": region, "endpoint_url": local.endpoint_url, **LOCAL_CREDENTIALS}
 
 
-def _request(args: argparse.Namespace) -> ExecuteRequest:
-    metadata = {} if args.metadata is None else _json_of("--metadata", args.metadata)
+def request_of(args: argparse.Namespace) -> ExecuteRequest:
+    """The request that the options say."""
+    metadata = {} if args.metadata is None else json_of("--metadata", args.metadata)
     if args.event or args.event_type is not None or args.event_data is not None:
         if not isinstance(metadata, dict):
             raise UsageError("--metadata must be an object")
@@ -158,7 +176,7 @@ def _request(args: argparse.Namespace) -> ExecuteRequest:
         if args.event_type is not None:
             metadata["event_type"] = args.event_type
         if args.event_data is not None:
-            metadata["event_data"] = _json_of("--event-data", args.event_data)
+            metadata["event_data"] = json_of("--event-data", args.event_data)
     is_event = isinstance(metadata, dict) and metadata.get("is_event") is True
     if is_event and args.command:
         raise UsageError("an event has no command: leave out --command, or --event and is_event")
@@ -169,7 +187,7 @@ def _request(args: argparse.Namespace) -> ExecuteRequest:
     return ExecuteRequest(typed[0], typed[1:], metadata=metadata, scopes=args.scope, **{**request_defaults(), **said})
 
 
-def _json_of(option: str, text: str) -> Any:
+def json_of(option: str, text: str) -> Any:
     """What an option's JSON, or the file that it names, holds."""
     source = option
     try:

@@ -5,7 +5,7 @@ import re
 from typing import Any, List, NoReturn
 
 from .._text.redaction import shown
-from . import batch, doctor, invoke, serve
+from . import batch, doctor, executions, invoke, serve
 from .options import UsageError, counted
 
 _DESCRIPTION = """\
@@ -41,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = _Parser(prog="lambda-adapter", description=_DESCRIPTION, epilog=_EPILOG)
     commands = parser.add_subparsers(title="commands", dest="name", metavar="COMMAND", required=True)
-    for command in (invoke, doctor, serve, batch):
+    for command in (invoke, executions, doctor, serve, batch):
         command.add_parser(commands)
     return parser
 
@@ -67,7 +67,7 @@ def parse(argv: List[str]) -> argparse.Namespace:
         options = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
         what = f"no option {shown(options[0], 40)}" if options else f"{counted(len(unknown), 'argument')} too many"
         raise UsageError(f"{args.name} has {what}; see lambda-adapter {args.name} --help")
-    if more and args.name != "invoke":
+    if more and args.name not in ("invoke", "start"):
         raise UsageError(f"{args.name} takes nothing after --")
     args.more = more
     return args

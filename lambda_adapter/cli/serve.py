@@ -51,11 +51,17 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("handlers", nargs="+", metavar="[NAME=]HANDLER", help="module:handler or path.py:handler.")
     for name, (kind, shown_as, told) in _SETTINGS.items():
         parser.add_argument(to_option(name), type=kind, metavar=shown_as, help=told)
+    parser.add_argument(
+        "--durable",
+        action="store_true",
+        help="The functions were created for durable executions: they must be called with a version or an alias.",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     functions = _functions(args.handlers)
-    given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
+    given: Dict[str, Any] = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
+    given["durable"] = set(functions) if args.durable else ()
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     width = max(map(len, functions))
     with told_as_options(_SETTINGS):

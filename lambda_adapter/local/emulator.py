@@ -4,8 +4,9 @@ import math
 import threading
 import time
 import uuid
+from collections.abc import Collection as CollectionABC
 from types import SimpleNamespace
-from typing import Any, Callable, Generator, List, Mapping, Optional, Set
+from typing import Any, Callable, Collection, Dict, Generator, List, Mapping, Optional, Set
 from urllib.parse import unquote
 
 import attrs
@@ -13,6 +14,7 @@ import attrs
 from .._rules.identifiers import FunctionIdentifier, is_name
 from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
 from .._rules.validation import check_integer, check_number, check_region
+from .durable import ARN_HEADER, DurableExecution, DurableExecutions
 from .event_stream import invoke_complete, payload_chunk
 from .http_server import Server
 from .invoke_api import (
@@ -57,6 +59,8 @@ class _Invocation:
     deadline_s: float
     #: Takes what the handler yields to a caller who wants it as it comes.
     pipe: Optional[Pipe] = None
+    #: The durable execution that it is the run of.
+    execution: Optional[DurableExecution] = None
     finished: threading.Event = attrs.field(factory=threading.Event)
     result: Optional[HandlerResult] = None
 
@@ -82,7 +86,8 @@ class LocalLambda:
     do; an Event over the concurrency limit is refused where AWS would queue it; a failed Event is not run
     again; a handler past its timeout is answered for and gives up its place, but its thread, a daemon,
     cannot be killed; what handlers print goes where the process prints, not into the log; a handler that is
-    a generator streams what it yields, which AWS's own Python runtime cannot.
+    a generator streams what it yields, which AWS's own Python runtime cannot. What ``durable`` functions do
+    is described, AWS's word apart from ours, in ``lambda_adapter.local.durable``.
 
     Example::
 
@@ -98,6 +103,8 @@ class LocalLambda:
         concurrency_limit: Invocations that may run at once, over all functions; one more is throttled (429),
             and 0 throttles all. None means no limit.
         retry_after: Whole seconds in the Retry-After of a 429.
+        durable: Names of ``functions`` that were created for durable executions: each name of an execution runs its
+            handler once, with the caller's event and without AWS's SDK, and its outcome is kept.
 
     Raises:
         ValueError: An argument is not as described; the message names it.
@@ -113,8 +120,10 @@ class LocalLambda:
         memory_mb: int = 128,
         concurrency_limit: Optional[int] = None,
         retry_after: int = 1,
+        durable: Collection[str] = (),
     ) -> None:
         _check_functions(functions)
+        _check_durable(durable, functions)
         check_integer("port", port, least=0, most=65_535)
         check_region("region", region)
         check_number("timeout", timeout, most=MAX_FUNCTION_TIMEOUT_S)
@@ -129,13 +138,16 @@ class LocalLambda:
         self._memory_mb = memory_mb
         self._concurrency_limit = concurrency_limit
         self._retry_after_s = retry_after
+        self._durable = frozenset(durable)
+        self._executions = DurableExecutions()  # changed under the lock
         self._observe: Optional[Callable[[Observation], None]] = None
         self._environment_id = uuid.uuid4().hex
         self._server: Optional[Server] = None
-        self._lock = threading.Lock()  # guards the four below
+        self._lock = threading.Lock()  # guards the five below
         self._calls: List[LocalCall] = []
         self._warm: Set[str] = set()
         self._running: Set[_Invocation] = set()
+        self._runs: Dict[str, _Invocation] = {}  # by the ARNs of their durable executions
         self._closed = False
 
     @property
@@ -171,7 +183,7 @@ class LocalLambda:
         """
         if self._server is not None or self._closed:
             raise RuntimeError("LocalLambda can be started only once")
-        self._server = Server(self._port, self._respond)
+        self._server = Server(self._port, self._respond, self._read)
         self._server.start()
         return self
 
@@ -183,6 +195,7 @@ class LocalLambda:
         with self._lock:
             self._closed = True
             abandoned = list(self._running)
+            executions = self._executions.all()
         if self._server is None:
             return
         # Connections first: those whose wait is cut short must not have the time to answer.
@@ -192,6 +205,8 @@ class LocalLambda:
             if invocation.pipe is not None:
                 invocation.pipe.abandon()
                 invocation.pipe.end()
+        for execution in executions:
+            execution.abandon()
         self._server.server_close()
 
     def __enter__(self) -> "LocalLambda":
@@ -201,7 +216,10 @@ class LocalLambda:
         self.close()
 
     def _respond(self, path_and_query: str, headers: Mapping[str, str], body: bytes, request_id: str) -> HttpAnswer:
-        """Answer a whole request, and tell whoever watches."""
+        """Answer a POST, and tell whoever watches of an invocation."""
+        stopped = self._answer_about_executions("POST", path_and_query, body)
+        if stopped is not None:
+            return stopped
         began_s = time.monotonic()
         try:
             answer = self._invoke(path_and_query, headers, body, request_id)
@@ -212,6 +230,17 @@ class LocalLambda:
             name = unquote(path_and_query.partition("/functions/")[2].partition("/")[0])
             self._observe(Observation(name, request_id, time.monotonic() - began_s, answer))
         return answer
+
+    def _read(self, path_and_query: str) -> HttpAnswer:
+        """Answer a GET."""
+        answer = self._answer_about_executions("GET", path_and_query, b"")
+        if answer is None:
+            raise RefusedError(405, "MethodNotAllowedException", "Invoke is a POST")
+        return answer
+
+    def _answer_about_executions(self, method: str, path_and_query: str, body: bytes) -> Optional[HttpAnswer]:
+        with self._lock:
+            return self._executions.answer(method, path_and_query, body)
 
     def _invoke(self, path_and_query: str, headers: Mapping[str, str], body: bytes, request_id: str) -> HttpAnswer:
         streams = is_streaming(path_and_query)
@@ -224,17 +253,24 @@ class LocalLambda:
         call = LocalCall(function.name, function.qualifier, invocation_type, request_id, tenant_id, body, headers)
         # Both may refuse, so before anything is recorded.
         event, client_context = call.payload, client_context_object(call.client_context)
+        # A call is durable or streamed, never both.
+        is_durable = call.function_name in self._durable
+        execution_name = None if streams else self._executions.name_of(call, is_durable=is_durable)
         if invocation_type == "DryRun":
             with self._lock:
                 self._record(call)
             return HttpAnswer(204)
-        invocation = self._admit(call, event, client_context, Pipe() if streams else None)
-        if invocation_type == "Event":
-            return HttpAnswer(202)
+        invocation = self._admit(call, event, client_context, execution_name, Pipe() if streams else None)
         if streams:
             version = {"X-Amz-Executed-Version": invocation.context.function_version}
             return HttpAnswer(200, headers=version, frames=self._frames(invocation, log_tail=log_type == "Tail"))
-        return self._answer(invocation, log_tail=log_type == "Tail")
+        if invocation_type == "Event":
+            answer = HttpAnswer(202)
+        else:
+            answer = self._answer(invocation, log_tail=log_type == "Tail")
+        if invocation.execution is not None:
+            answer.headers[ARN_HEADER] = invocation.execution.arn
+        return answer
 
     def _check_exists(self, function: FunctionIdentifier) -> None:
         if function.region not in (None, self._region):
@@ -250,28 +286,57 @@ class LocalLambda:
             self._calls.append(call)
 
     def _admit(
-        self, call: LocalCall, event: object, client_context: Optional[SimpleNamespace], pipe: Optional[Pipe] = None
+        self,
+        call: LocalCall,
+        event: object,
+        client_context: Optional[SimpleNamespace],
+        execution_name: Optional[str] = None,
+        pipe: Optional[Pipe] = None,
     ) -> _Invocation:
-        """Take a place, start the handler and record the call, in one step, or refuse."""
+        """Take a place, start the handler and record the call, in one step; or attach to its execution; or refuse."""
         with self._lock:
-            now_s = time.monotonic()
             if self._closed:
                 raise RefusedError(503, "ServiceException", "LocalLambda is closed")
-            # AWS kills what is past its timeout; a thread can only be counted out.
-            in_flight = sum(running.deadline_s > now_s for running in self._running)
-            if self._concurrency_limit is not None and in_flight >= self._concurrency_limit:
-                raise throttled("ConcurrentInvocationLimitExceeded", self._retry_after_s)
-            invocation = self._prepare(call, client_context, now_s)
-            invocation.pipe = pipe
-            name = f"local-lambda-{call.function_name}"
-            try:
-                threading.Thread(target=self._run, args=(invocation, event), name=name, daemon=True).start()
-            except RuntimeError as error:  # the process has no thread left
-                raise RefusedError(500, "ServiceException", "No thread could be started") from error
+            attached = execution_name and self._executions.find(execution_name, call)
+            if attached:
+                self._record(call)
+                return self._runs[attached.arn]
+            invocation = self._begin(call, event, client_context, execution_name, pipe)
             self._warm.add(call.function_name)
             self._record(call)
             self._running.add(invocation)  # before _run can discard it: that needs the lock
             return invocation
+
+    def _begin(
+        self,
+        call: LocalCall,
+        event: object,
+        client_context: Optional[SimpleNamespace],
+        execution_name: Optional[str],
+        pipe: Optional[Pipe],
+    ) -> _Invocation:
+        """Start the handler, or refuse. Needs the lock."""
+        now_s = time.monotonic()
+        # AWS kills what is past its timeout; a thread can only be counted out.
+        in_flight = sum(running.deadline_s > now_s for running in self._running)
+        if self._concurrency_limit is not None and in_flight >= self._concurrency_limit:
+            raise throttled("ConcurrentInvocationLimitExceeded", self._retry_after_s)
+        invocation = self._prepare(call, client_context, now_s)
+        invocation.pipe = pipe
+        name = f"local-lambda-{call.function_name}"
+        thread = threading.Thread(target=self._run, args=(invocation, event), name=name, daemon=True)
+        if execution_name is not None:
+            version = invocation.context.function_version
+            execution = DurableExecution(execution_name, call, self._region, version, self._timeout_s)
+            invocation.execution = execution
+        try:
+            thread.start()
+        except RuntimeError as error:  # the process has no thread left
+            raise RefusedError(500, "ServiceException", "No thread could be started") from error
+        if invocation.execution is not None:
+            self._executions.keep(invocation.execution)
+            self._runs[invocation.execution.arn] = invocation
+        return invocation
 
     def _prepare(self, call: LocalCall, client_context: Optional[SimpleNamespace], now_s: float) -> _Invocation:
         deadline_s = now_s + self._timeout_s
@@ -299,6 +364,8 @@ class LocalLambda:
             # The place first: whoever has the answer may use it at once.
             with self._lock:
                 self._running.discard(invocation)
+            if invocation.execution is not None and invocation.result is not None:
+                invocation.execution.finish(invocation.result)
             invocation.finished.set()
             if invocation.pipe is not None:
                 invocation.pipe.end()
@@ -310,7 +377,7 @@ class LocalLambda:
 
     def _answer(self, invocation: _Invocation, log_tail: bool) -> HttpAnswer:
         """Wait for the handler, up to its timeout, and say what became of it."""
-        result = self._result(invocation)
+        result = invocation.execution.wait() if invocation.execution else self._result(invocation)
         if result is None:
             raise RefusedError(503, "ServiceException", "LocalLambda was closed during the invocation")
         duration_ms = (time.monotonic() - invocation.started_s) * 1_000
@@ -367,6 +434,14 @@ def _check_functions(functions: object) -> None:
             raise ValueError(f"functions: a name must be 1 to 64 of A-Za-z0-9-_.; got {name!r}")
         if not callable(handler):
             raise ValueError(f"functions: {name!r} must be callable; got {type(handler).__name__}")
+
+
+def _check_durable(durable: object, functions: Mapping[str, Handler]) -> None:
+    if isinstance(durable, str) or not isinstance(durable, CollectionABC):
+        raise ValueError(f"durable must be names of functions, {{'dice'}} for example; got {type(durable).__name__}")
+    for name in durable:
+        if name not in functions:
+            raise ValueError(f"durable: {name!r} is none of the functions")
 
 
 def observed(functions: Mapping[str, Handler], observe: Callable[[Observation], None], **settings: Any) -> LocalLambda:

@@ -20,6 +20,8 @@ _LINGER_S = 1.0  # how long a silent client may keep a connection that has had i
 
 #: respond(path and query, headers with names in lower case, body, request id) -> the answer, or it raises RefusedError.
 Respond = Callable[[str, Mapping[str, str], bytes, str], HttpAnswer]
+#: read(path and query) -> the answer to a GET, or it raises RefusedError.
+Read = Callable[[str], HttpAnswer]
 
 
 class Server(socketserver.TCPServer):
@@ -32,8 +34,9 @@ class Server(socketserver.TCPServer):
     allow_reuse_address = True
     request_queue_size = 1_024
 
-    def __init__(self, port: int, respond: Respond) -> None:
+    def __init__(self, port: int, respond: Respond, read: Read) -> None:
         self.respond = respond
+        self.read = read
         self._connections: List[Tuple[threading.Thread, socket.socket]] = []
         # Without it shutdown() might hit a descriptor that was closed and given away meanwhile.
         self._closing = threading.Lock()
@@ -115,6 +118,15 @@ class _Connection(BaseHTTPRequestHandler):
             answer = refused.answer
         self._send(answer, request_id)
 
+    def do_GET(self) -> None:
+        try:
+            answer = self.server.read(self.path)
+        except RefusedError as refused:
+            answer = refused.answer
+        if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # what stands in its body is not read
+        self._send(answer, str(uuid.uuid4()))
+
     def _body(self) -> bytes:
         """Read the request's body. Until it is read, no other request can follow on this connection."""
         keep_alive, self.close_connection = not self.close_connection, True
@@ -136,7 +148,7 @@ class _Connection(BaseHTTPRequestHandler):
         return body
 
     def send_error(self, code: int, message: Optional[str] = None, explain: Optional[str] = None) -> None:
-        """Say in AWS's shape what the base class finds wrong; it says 501 of any method but POST."""
+        """Say in AWS's shape what the base class finds wrong; it says 501 of any method but GET and POST."""
         self.close_connection = True
         if code == HTTPStatus.NOT_IMPLEMENTED:
             refused = RefusedError(405, "MethodNotAllowedException", "Invoke is a POST")

@@ -20,7 +20,11 @@ _PATH = re.compile(
 )
 
 #: How the API's model spells an error's message, where not ``message``.
-_MESSAGE_KEYS = {"ResourceNotFoundException": "Message", "ServiceException": "Message"}
+_MESSAGE_KEYS = {
+    "ResourceNotFoundException": "Message",
+    "ServiceException": "Message",
+    "DurableExecutionAlreadyStartedException": "Message",
+}
 
 
 @attrs.frozen
@@ -88,11 +92,16 @@ def parse_path(path_and_query: str) -> FunctionIdentifier:
     if in_path is None:
         text = "Invoke and InvokeWithResponseStream are the only operations here"
         raise RefusedError(404, "UnknownOperationException", text)
-    identifier = parse_identifier(unquote(in_path.group(1)))
+    return parse_function(unquote(in_path.group(1)), parse_qs(query).get("Qualifier", [None])[0])
+
+
+def parse_function(name: str, qualifier: Optional[str]) -> FunctionIdentifier:
+    """The function that a name, partial ARN or ARN and a qualifier beside it mean."""
+    identifier = parse_identifier(name)
     if identifier is None:
         text = "Value at 'functionName' must be a function name, partial ARN or ARN"
         raise RefusedError(400, "ValidationException", text)
-    qualifier: Optional[str] = parse_qs(query).get("Qualifier", [identifier.qualifier])[0]
+    qualifier = identifier.qualifier if qualifier is None else qualifier
     if qualifier is not None and not is_qualifier(qualifier):
         text = "Value at 'qualifier' must be a version, an alias or $LATEST"
         raise RefusedError(400, "ValidationException", text)

@@ -77,10 +77,12 @@ class MockFunction:
 
     def __init__(self, name: str, answer: object) -> None:
         self.name = name
+        self.is_durable = False
         self._last_stays = answer is NOT_GIVEN
         #: What ``streams`` said last, for ``breaks_off`` and ``fails``; None when another step was added since.
         self._streamed: Optional[Tuple[Tuple[bytes, ...], Optional[int]]] = None
-        self._lock = threading.Lock()  # guards the two below
+        self._lock = threading.Lock()  # guards the three below
+        self._polls = 0
         self._steps: Deque[_Step] = deque()
         self._afterwards = self._success if answer is NOT_GIVEN else self._answer(answer)
 
@@ -184,6 +186,43 @@ class MockFunction:
         """
         check_integer("status", status, least=400, most=599)
         return self._add(Fault(RefusedError(status, code, "mock_lambda rejected it").answer), times)
+
+    def durable(self) -> "MockFunction":
+        """The function was created for durable executions: one run for each name, so for each ``session_id``.
+
+        Each further call with the name gets the first one's outcome and takes no step, unless the next step keeps the
+        function from running: ``throttles``, ``times_out`` and ``rejects`` happen to calls, the others to runs. What
+        is AWS's word and what is ours is told in ``lambda_adapter.local.durable``.
+        """
+        self.is_durable = True
+        return self
+
+    def runs_for(self, *, polls: int) -> "MockFunction":
+        """Each run that begins from now is still running the first times that ``result`` looks; ours, not AWS's.
+
+        A call that waits for its answer, ``execute``'s first for example, has it at once.
+
+        Args:
+            polls: How many times, from 0.
+        """
+        check_integer("polls", polls, least=0)
+        with self._lock:
+            self._polls = polls
+        return self.durable()
+
+    @property
+    def polls(self) -> int:
+        return self._polls
+
+    def next_fault(self) -> Optional[Fault]:
+        """What keeps the next call from reaching a function that has run; it is a step, and taken."""
+        with self._lock:
+            step = self._steps[0] if self._steps else self._afterwards
+            if not isinstance(step, Fault):
+                return None
+            if self._steps:
+                self._steps.popleft()
+            return step
 
     def _add(self, step: _Step, times: Optional[int]) -> "MockFunction":
         if times is not None:

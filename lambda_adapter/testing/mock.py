@@ -11,7 +11,7 @@ import re
 import threading
 import time
 import uuid
-from typing import Any, Dict, Iterator, List, Optional, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Union
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
@@ -21,10 +21,12 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from .._aws import moto_seam
 from .._call import workers
 from .._rules.identifiers import parse_identifier
+from ..local.durable import ARN_HEADER, DurableExecution, DurableExecutions
 from ..local.event_stream import CONTENT_TYPE, invoke_complete, payload_chunk
 from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, is_streaming, parse_path
 from ..local.runtime import HandlerResult, LambdaContext, client_context_object, make_context, result_chunks
 from .functions import NOT_GIVEN, BreaksOff, Fault, MockFunction
+from .runs import MockRuns
 
 try:
     import moto.core.botocore_stubber  # noqa: F401, moto_seam needs it, and this is where to say what to install
@@ -37,9 +39,8 @@ logger = logging.getLogger("lambda_adapter.testing")
 #: What a handler's context says; AWS's defaults. Nothing is enforced.
 _TIMEOUT_S = 3.0
 _MEMORY_MB = 128
-
-#: botocore's names for what it is about to send.
-_ANSWERED = ("before-send.lambda.Invoke", "before-send.lambda.InvokeWithResponseStream")
+#: No test takes so long: a run ends when its handler does, and when it was looked for often enough.
+_EXECUTION_TIMEOUT_S = 86_400.0
 
 _SIGNED_REGION = re.compile(r"Credential=[^,]*/([a-z0-9-]+)/lambda/aws4_request")
 
@@ -51,6 +52,7 @@ class MockLambda:
         self._lock = threading.Lock()  # guards the two below
         self._functions: Dict[str, MockFunction] = {}
         self._calls: Dict[str, List[LocalCall]] = {}
+        self._runs = MockRuns()
 
     def function(self, name: str, answer: object = NOT_GIVEN) -> MockFunction:
         """Make a function, or make one anew: its steps are forgotten, its calls are not.
@@ -159,11 +161,12 @@ def mock_lambda() -> Iterator[MockLambda]:
 def _before_send(event_name: str, request: AWSPreparedRequest) -> Optional[AWSResponse]:
     """The answer to a request of botocore's; None leaves it to moto."""
     mocks = list(reversed(_active))
-    if event_name not in _ANSWERED or not mocks:
+    respond = _RESPOND.get(event_name)
+    if respond is None or not mocks:
         return None
     request_id = str(uuid.uuid4())
     try:
-        answer = _respond(mocks, request, request_id)
+        answer = respond(mocks, request, request_id)
     except RefusedError as refused:
         answer = refused.answer
     headers = {"x-amzn-RequestId": request_id, "Content-Length": str(len(answer.body)), **answer.headers}
@@ -191,7 +194,11 @@ def _respond(mocks: List[MockLambda], request: AWSPreparedRequest, request_id: s
     if mocked is None:
         logger.warning("A function was invoked that the test has not made: %r. %r", call.function_name, owner)
         raise RefusedError(404, "ResourceNotFoundException", f"Function not found: {context.invoked_function_arn}")
-    step, streams = mocked.next_step(call.invocation_type), is_streaming(url.path)
+    streams = is_streaming(url.path)
+    name = DurableExecutions.name_of(call, mocked.is_durable)
+    if name is not None and not streams and call.invocation_type != "DryRun":
+        return _respond_durably(owner._runs, mocked, name, call, context, request.url)
+    step = mocked.next_step(call.invocation_type)
     if isinstance(step, Fault):
         return step.happen(request.url)
     if call.invocation_type == "DryRun":
@@ -210,6 +217,57 @@ def _streamed(result: HandlerResult, version: str) -> HttpAnswer:
     """The answer piece by piece, all of which is there already."""
     frames = [*map(payload_chunk, result_chunks(result)), invoke_complete(result if result.failed else None)]
     return HttpAnswer(200, b"".join(frames), {"X-Amz-Executed-Version": version, "Content-Type": CONTENT_TYPE})
+
+
+def _respond_durably(
+    runs: MockRuns, mocked: MockFunction, name: str, call: LocalCall, context: LambdaContext, url: str
+) -> HttpAnswer:
+    """Answer an Invoke of a durable function: with its one run, or with what keeps the call from it."""
+    region = context.invoked_function_arn.split(":")[3]
+    new = DurableExecution(name, call, region, context.function_version, _EXECUTION_TIMEOUT_S)
+    execution, step = runs.claim(mocked, new)
+    if isinstance(step, Fault):
+        return step.happen(url)
+    if isinstance(step, BreaksOff):
+        return step.happen(url, streams=False)
+    if step is not None:
+        event = call.payload
+        runs.run(execution, lambda: step(event, context), mocked.polls)
+    if call.invocation_type == "Event":
+        answer = HttpAnswer(202)
+    else:
+        result = runs.wait(execution)
+        if result is None:
+            raise RefusedError(503, "ServiceException", "The run was ended by the test")
+        answer = result.to_answer(execution.version)
+    answer.headers[ARN_HEADER] = execution.arn
+    return answer
+
+
+def _respond_about_executions(mocks: List[MockLambda], request: Any, request_id: str) -> HttpAnswer:
+    """Answer Get, List and Stop: from the mock whose execution it is, the innermost first."""
+    url = urlsplit(request.url)
+    refused = RefusedError(404, "ResourceNotFoundException", "No such execution")
+    answers = []
+    for mock in mocks:
+        try:
+            answer = mock._runs.answer(request.method, f"{url.path}?{url.query}", bytes(request.body or b""))
+        except RefusedError as error:
+            refused = error
+        else:
+            answers += [answer] if answer else []
+    # A list is empty where a function has none.
+    return max(answers, key=lambda answer: len(answer.body)) if answers else refused.answer
+
+
+#: By botocore's event: what answers it.
+_RESPOND: Dict[str, Callable[[List[MockLambda], Any, str], HttpAnswer]] = {
+    "before-send.lambda.Invoke": _respond,
+    "before-send.lambda.InvokeWithResponseStream": _respond,
+    "before-send.lambda.GetDurableExecution": _respond_about_executions,
+    "before-send.lambda.ListDurableExecutionsByFunction": _respond_about_executions,
+    "before-send.lambda.StopDurableExecution": _respond_about_executions,
+}
 
 
 def _as_text(value: Union[str, bytes]) -> str:

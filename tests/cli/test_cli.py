@@ -212,9 +212,10 @@ def test_every_setting_that_a_command_offers_reaches_the_adapter(command, left_o
     offered = {name: value for name, value in GIVEN.items() if name not in left_out}
     args = parse([*command, *as_options(offered)])
     assert {name: getattr(args, name) for name in offered} == offered
-    # An old botocore knows no tenants, and no adapter isolates them with it.
-    given = {**offered, "isolate_communities": False}
-    with make_adapter(args, isolate_communities=False) as adapter:
+    # An old botocore knows no tenants and no executions, and no adapter has them with it.
+    old = {"isolate_communities": False, "durable": False}
+    given = {**offered, **old}
+    with make_adapter(args, **old) as adapter:
         assert {name: getattr(adapter, name) for name in given} == given
 
 

@@ -5,6 +5,7 @@ Each row breaks something on the way to Lambda, over real sockets, and counts th
 
 import contextlib
 import functools
+import json
 import logging
 import pathlib
 import signal
@@ -17,6 +18,7 @@ from botocore.config import Config
 from botocore.credentials import AssumeRoleProvider
 
 from lambda_adapter import CircuitBreaker, ExecuteRequest, LambdaAdapter
+from lambda_adapter.errors import ConfigurationError
 from support import credential_sources as sources
 from support.credential_sources import SECRET, Container, Metadata, Sts, sts_error
 from support.fault_server import (
@@ -635,3 +637,94 @@ def test_what_a_signals_handler_raises_is_the_callers_and_no_time_out_of_ours(pr
         signal.signal(signal.SIGALRM, before)
     assert heard == []
     assert adapter.health.total_requests == 0
+
+
+# -- Through a proxy, and over several attempts ------------------------------------------------------
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_what_a_proxy_has_passed_on_may_have_run(idempotent, scene, monkeypatch):
+    """urllib3 says of each connection through a proxy that breaks that the proxy cannot be reached."""
+    proxy = scene.serve(close_before())
+    monkeypatch.setenv("HTTP_PROXY", proxy.endpoint_url)
+    settings = {**KEYS, "endpoint_url": "http://emulator.internal:4566", "allow_http": True, "idempotent": idempotent}
+    fast = {"max_retries": 2, "initial_retry_delay": 0.001}
+    with LambdaAdapter("function", "us-east-1", "module", **settings, **fast) as adapter:
+        response = adapter.execute(REQUEST)
+    assert (response.error_code, response.invocation.executed) == ("connection_lost", "maybe")
+    assert len(proxy.requests) == response.invocation.attempts == (3 if idempotent else 1)
+
+
+@pytest.mark.parametrize(
+    ("reactions", "error_code", "executed"),
+    [
+        ([close_before(), aws_error("AccessDeniedException", 403)], "access_denied", "maybe"),
+        ([untyped(502), aws_error("TooManyRequestsException", 429)], "throttled", "maybe"),
+        ([aws_error("TooManyRequestsException", 429), aws_error("AccessDeniedException", 403)], "access_denied", "no"),
+        ([close_before(), answer({"success": False})], "function_failed", "yes"),
+        ([close_before(), answer({"success": True})], None, "yes"),
+    ],
+    ids=["lost, denied", "502, throttled", "throttled, denied", "lost, failed", "lost, succeeded"],
+)
+def test_executed_is_said_of_the_whole_call_and_of_each_attempt(reactions, error_code, executed, scene):
+    server, heard = scene.serve(reactions), []
+    settings = {**KEYS, "endpoint_url": server.endpoint_url, "max_retries": 1, "initial_retry_delay": 0.001}
+    with LambdaAdapter("function", "us-east-1", "module", **settings, on_attempt=heard.append) as adapter:
+        response = adapter.execute(REQUEST)
+    assert (response.error_code, response.invocation.executed) == (error_code, executed)
+    assert len(heard) == len(server.requests) == 2
+    assert ("an earlier attempt may have run the function" in (response.error or "")) == (executed == "maybe")
+    assert heard[-1].executed == ("no" if executed == "maybe" else executed)
+
+
+def test_a_process_that_printed_no_text_is_told_and_its_repair_is_noticed(scene, monkeypatch, tmp_path):
+    printed = tmp_path / "printed.json"
+    printed.write_text(json.dumps({"Version": 1, "AccessKeyId": 5, "SecretAccessKey": SECRET}))
+    config = tmp_path / "config"
+    config.write_text(f"[default]\ncredential_process = cat {printed}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    server = scene.serve(answer({"success": True}))
+    with LambdaAdapter("function", "us-east-1", "module", endpoint_url=server.endpoint_url, max_retries=0) as adapter:
+        broken = adapter.execute(REQUEST)
+        printed.write_text('{"Version": 1, "AccessKeyId": "AKIAMENDED", "SecretAccessKey": "mended"}')
+        mended = adapter.execute(REQUEST)
+    assert (broken.error_code, broken.invocation.executed) == ("configuration_error", "no")
+    assert "credentials" in broken.error
+    assert SECRET not in broken.error
+    assert (mended.error_code, len(server.requests)) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_DEFAULTS_MODE", "bogus-" + SECRET),
+        ("AWS_STS_REGIONAL_ENDPOINTS", "bogus-" + SECRET),
+        ("AWS_CA_BUNDLE", ""),
+    ],
+)
+def test_a_setting_that_is_none_is_one_kind_of_error_and_not_repeated(name, value, monkeypatch):
+    monkeypatch.setenv(name, value)
+    said = []
+    with contextlib.suppress(ConfigurationError):  # older botocores do not look at some of them
+        try:
+            LambdaAdapter("function", "us-east-1", "module", endpoint_url="https://127.0.0.1:9", **KEYS).close()
+        except Exception as error:
+            said.append(str(error))
+            raise
+    assert SECRET not in str(said)
+
+
+@pytest.mark.parametrize("value", ["http://[::1", "https://[x]", "nonsense"])
+def test_an_endpoint_that_is_no_url_names_the_variable(value, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", value)
+    with pytest.raises(ValueError, match="AWS_ENDPOINT_URL must be"):
+        LambdaAdapter("function", "us-east-1", "module", **KEYS)
+
+
+def test_a_proxy_that_asks_for_a_password_is_told_as_the_proxy(scene, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", scene.serve(untyped(407)).endpoint_url)
+    settings = {**KEYS, "endpoint_url": "http://emulator.internal:4566", "allow_http": True}
+    with LambdaAdapter("function", "us-east-1", "module", **settings) as adapter:
+        response = adapter.execute(REQUEST)
+    assert (response.error_code, response.invocation.executed) == ("configuration_error", "no")
+    assert "the proxy asks for a password" in response.error

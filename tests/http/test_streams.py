@@ -157,6 +157,16 @@ def test_an_event_has_no_answer_to_stream(make_adapter):
         adapter.execute_stream_async(REQUEST)
 
 
+def test_a_durable_adapter_does_not_stream(make_adapter, shared_client):
+    if "DurableExecutionName" not in shared_client.meta.service_model.operation_model("Invoke").input_shape.members:
+        pytest.skip("this botocore knows no durable executions")
+    adapter = make_adapter(qualifier="prod", durable=True)
+    with pytest.raises(ValueError, match="durable"):
+        adapter.execute_stream(REQUEST)
+    with pytest.raises(ValueError, match="durable"):
+        adapter.execute_stream_async(REQUEST)
+
+
 def test_what_is_refused_is_refused_like_any_call(make_adapter, make_request, how):
     adapter = make_adapter(required_scopes=["sing"])
     assert how(adapter, make_request(args=[object()])).response.error_code == "invalid_request"

@@ -11,8 +11,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from lambda_adapter import LocalLambda
+from lambda_adapter import ExecuteRequest, LocalLambda
 from support.calls import GOOD, THROTTLED
+from support.durable import cutting, needs_executions, shop_adapter
 from support.fault_server import FaultServer, aws_error, function_error
 from support.waiting import until_async
 
@@ -230,3 +231,20 @@ def test_the_span_of_a_function_that_raised_is_no_error(tracing, make_adapter, m
     assert response.error_code == "function_error"
     (span,) = tracing.attempts()
     assert span.status.status_code is not trace.StatusCode.ERROR
+
+
+@needs_executions
+def test_a_durable_call_whose_attempts_are_traced_is_run_once(tracing):
+    """The instrumentation adds its headers to the payload, so that to AWS each attempt has another one."""
+    runs, cuts = [], [True, True]
+
+    def once(event, context):
+        runs.append(event["headers"])
+        return {"success": True, "message": str(len(runs))}
+
+    with LocalLambda({"shop": once}, durable={"shop"}) as local, cutting(
+        local.endpoint_url, lambda: bool(cuts and cuts.pop())
+    ) as proxy, shop_adapter(proxy.endpoint_url) as adapter, tracing.span("a command"):
+        response = adapter.execute(ExecuteRequest("buy", [], "u", "e", "c", "one", "discord"))
+    assert (response.message, response.invocation.attached, len(runs)) == ("1", True, 1)
+    assert proxy.cut == 2

@@ -106,6 +106,8 @@ def call(adapter: LambdaAdapter, request: ExecuteRequest) -> int:
     if response.error_code == "throtled":  # type: ignore[comparison-overlap]
         print(response.error)
     response.success = True  # type: ignore[misc]
+    print(response.user_message().upper(), response.user_message({"timeout": "Too slow."}))
+    print(response.user_message({"timeuot": "Too slow."}))  # type: ignore[dict-item]
     return response.invocation.attempts
 
 

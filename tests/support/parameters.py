@@ -295,6 +295,14 @@ PARAMETERS = [
         option=60.0,
     ),
     Parameter(
+        "durable",
+        default=False,
+        keyword_only=True,
+        good=[False],  # True is for botocores that know executions
+        bad=NO_FLAGS,
+        option=True,
+    ),
+    Parameter(
         "max_concurrency",
         default=64,
         keyword_only=True,

@@ -412,3 +412,25 @@ def test_requests_of_any_shape_are_answered_and_never_raise(make_adapter):
         assert asyncio.run(adapter.execute_async(request)).error_code == "invalid_request"
     assert adapter.client.calls == []
     assert adapter.health.total_requests == 0
+
+
+@pytest.fixture
+def failing_log():
+    """A bot's own filter that fails at the line of a retry, in the middle of a call."""
+
+    def fail(record):
+        if record.msg.startswith("Retry"):
+            raise KeyError("hunter2")
+        return True
+
+    logger = logging.getLogger("lambda_adapter")
+    logger.addFilter(fail)
+    yield
+    logger.removeFilter(fail)
+
+
+def test_what_breaks_between_attempts_is_an_internal_error_that_is_final(make_adapter, make_request, failing_log):
+    response = make_adapter(client=Client(THROTTLED)).execute(make_request())
+    assert (response.error_code, response.invocation.attempts) == ("internal_error", 1)
+    assert response.invocation.why_ended == "permanent"
+    assert "hunter2" not in response.error

@@ -28,6 +28,7 @@ CLASSES = {
     "invalid_parameter": errors.InvalidParameterError,
     "configuration_error": errors.ConfigurationError,
     "already_started": errors.AlreadyStartedError,
+    "pending": errors.PendingError,
     "function_error": errors.FunctionError,
     "function_failed": errors.FunctionFailedError,
     "invalid_response": errors.InvalidResponseError,

@@ -7,7 +7,7 @@ import re
 import attrs
 import pytest
 
-from lambda_adapter import Attempt, ExecuteRequest, ExecuteResponse, Health, Invocation, Report
+from lambda_adapter import Attempt, ExecuteRequest, ExecuteResponse, Execution, Health, Invocation, Report
 from lambda_adapter.codes import CODES
 
 SEED_FIELDS = ["command", "args", "user_id", "entity_id", "community_id", "session_id", "platform"]
@@ -100,6 +100,8 @@ def test_to_dict_is_plain_json_with_the_invocation_in_it():
             "report": None,
             "why_ended": None,
             "first_text_s": None,
+            "execution_arn": None,
+            "attached": False,
         },
     }
 
@@ -173,7 +175,9 @@ def test_ok_is_success(success):
 
 
 @pytest.mark.parametrize(
-    "kind", [ExecuteRequest, ExecuteResponse, Invocation, Report, Attempt, Health], ids=lambda kind: kind.__name__
+    "kind",
+    [ExecuteRequest, ExecuteResponse, Execution, Invocation, Report, Attempt, Health],
+    ids=lambda kind: kind.__name__,
 )
 def test_help_explains_each_field_in_its_order(kind):
     _, _, section = inspect.getdoc(kind).partition("\nAttributes:\n")

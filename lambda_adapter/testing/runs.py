@@ -1,0 +1,67 @@
+"""mock_lambda's durable executions: one run for each name, seen running as often as the test says."""
+
+import threading
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from ..local.durable import DurableExecution, DurableExecutions
+from ..local.invoke_api import HttpAnswer
+from ..local.runtime import HandlerResult
+from .functions import BreaksOff, Fault, MockFunction
+
+#: Runs one call's handler.
+_Run = Callable[[], HandlerResult]
+
+
+class MockRuns:
+    """The runs of one mock_lambda, and what they came to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards the two below
+        self._executions = DurableExecutions()
+        #: Of runs that are over and still to be seen running: how often, and what they came to; by their ARNs.
+        self._unseen: Dict[str, Tuple[int, HandlerResult]] = {}
+
+    def claim(self, mocked: MockFunction, new: DurableExecution) -> "Tuple[DurableExecution, Any]":
+        """The execution of a name, and what the call has to do for it: run a step, fail, or (None) nothing.
+
+        Args:
+            new: What becomes of the name where there is none yet.
+        """
+        with self._lock:
+            found = self._executions.find(new.name, new.call)
+            step = mocked.next_step(new.call.invocation_type) if found is None else mocked.next_fault()
+            if found is None and not isinstance(step, (Fault, BreaksOff)):
+                self._executions.keep(new)
+            return found or new, step
+
+    def run(self, execution: DurableExecution, handler: _Run, polls: int) -> None:
+        """Run a handler in this thread, and keep what it comes to."""
+        try:
+            result = handler()
+        except BaseException:
+            execution.abandon()
+            raise
+        with self._lock:
+            if polls:
+                self._unseen[execution.arn] = (polls, result)
+            else:
+                execution.finish(result)
+
+    def wait(self, execution: DurableExecution) -> Optional[HandlerResult]:
+        """What a call gets that waits for the outcome, and so need not be told that there is none yet."""
+        with self._lock:
+            if execution.arn in self._unseen:
+                execution.finish(self._unseen.pop(execution.arn)[1])
+        return execution.wait()
+
+    def answer(self, method: str, path_and_query: str, body: bytes) -> Optional[HttpAnswer]:
+        """The answer to Get, List and Stop."""
+        with self._lock:
+            answer = self._executions.answer(method, path_and_query, body)
+            seen = self._executions.asked_for(path_and_query) if method == "GET" else None
+            if seen in self._unseen:
+                polls, result = self._unseen[seen]
+                self._unseen[seen] = (polls - 1, result)
+                if polls == 1:
+                    self._executions.get(seen).finish(self._unseen.pop(seen)[1])
+            return answer
