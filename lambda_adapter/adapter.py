@@ -414,7 +414,7 @@ class LambdaAdapter:
             An iterator of text. It raises nothing for what happens to the call; its ``response`` says that.
 
         Raises:
-            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer.
+            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer; or the adapter is durable.
         """
         return TextStream(self._streamed(request, needs_place=False))
 
@@ -437,7 +437,7 @@ class LambdaAdapter:
             An asynchronous iterator of text. It raises nothing for what happens to the call.
 
         Raises:
-            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer.
+            ValueError: The adapter's ``invocation_type`` is "Event", which has no answer; or the adapter is durable.
         """
         return AsyncTextStream(self._streamed(request, needs_place=True))
 

@@ -253,7 +253,9 @@ class LocalLambda:
         call = LocalCall(function.name, function.qualifier, invocation_type, request_id, tenant_id, body, headers)
         # Both may refuse, so before anything is recorded.
         event, client_context = call.payload, client_context_object(call.client_context)
-        execution_name = self._executions.name_of(call, is_durable=call.function_name in self._durable)
+        # A call is durable or streamed, never both.
+        is_durable = call.function_name in self._durable
+        execution_name = None if streams else self._executions.name_of(call, is_durable=is_durable)
         if invocation_type == "DryRun":
             with self._lock:
                 self._record(call)

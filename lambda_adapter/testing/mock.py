@@ -195,7 +195,7 @@ def _respond(mocks: List[MockLambda], request: AWSPreparedRequest, request_id: s
         logger.warning("A function was invoked that the test has not made: %r. %r", call.function_name, owner)
         raise RefusedError(404, "ResourceNotFoundException", f"Function not found: {context.invoked_function_arn}")
     name = DurableExecutions.name_of(call, mocked.is_durable)
-    if name is not None and call.invocation_type != "DryRun":
+    if name is not None and not streams and call.invocation_type != "DryRun":
         return _respond_durably(owner._runs, mocked, name, call, context, request.url)
     step, streams = mocked.next_step(call.invocation_type), is_streaming(url.path)
     if isinstance(step, Fault):
@@ -227,6 +227,8 @@ def _respond_durably(
     execution, step = runs.claim(mocked, new)
     if isinstance(step, Fault):
         return step.happen(url)
+    if isinstance(step, BreaksOff):
+        return step.happen(url, streams=False)
     if step is not None:
         event = call.payload
         runs.run(execution, lambda: step(event, context), mocked.polls)

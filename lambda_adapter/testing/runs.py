@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 from ..local.durable import DurableExecution, DurableExecutions
 from ..local.invoke_api import HttpAnswer
 from ..local.runtime import HandlerResult
-from .functions import Fault, MockFunction
+from .functions import BreaksOff, Fault, MockFunction
 
 #: Runs one call's handler.
 _Run = Callable[[], HandlerResult]
@@ -30,7 +30,7 @@ class MockRuns:
         with self._lock:
             found = self._executions.find(new.name, new.call)
             step = mocked.next_step(new.call.invocation_type) if found is None else mocked.next_fault()
-            if found is None and not isinstance(step, Fault):
+            if found is None and not isinstance(step, (Fault, BreaksOff)):
                 self._executions.keep(new)
             return found or new, step
 

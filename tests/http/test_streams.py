@@ -6,13 +6,14 @@ import os
 import threading
 import time
 
+import boto3
 import pytest
 
 from lambda_adapter import CircuitBreaker, LocalLambda
 from lambda_adapter.local.event_stream import chunked, payload_chunk
 from support import fault_server as fs
-from support.calls import FAST, REQUEST
-from support.event_streams import READS, TEXTS, begun, read_async, read_sync, streamed
+from support.calls import CREDENTIALS, FAST, REQUEST
+from support.event_streams import READS, TEXTS, begun, body_of, frames_of, read_async, read_sync, streamed
 from support.waiting import SOON_S, soon, until, until_async
 
 
@@ -58,6 +59,10 @@ class Once:
         yield "1 "
         self.ended.wait(60)
 
+    def flood(self, event, context):
+        while not self.ended.is_set():
+            yield "x" * 100
+
 
 def fast(event, context):
     for number in range(1_000):
@@ -68,7 +73,7 @@ def fast(event, context):
 def local(talker):
     """A LocalLambda with ``talk`` and ``once``, which wait for the test, and ``fast``, which does not."""
     once = Once()
-    with LocalLambda({"talk": talker, "once": once, "fast": fast}, timeout=60) as running:
+    with LocalLambda({"talk": talker, "once": once, "fast": fast, "flood": once.flood}, timeout=60) as running:
         yield running
     once.ended.set()
 
@@ -152,6 +157,16 @@ def test_an_event_has_no_answer_to_stream(make_adapter):
         adapter.execute_stream_async(REQUEST)
 
 
+def test_a_durable_adapter_does_not_stream(make_adapter, shared_client):
+    if "DurableExecutionName" not in shared_client.meta.service_model.operation_model("Invoke").input_shape.members:
+        pytest.skip("this botocore knows no durable executions")
+    adapter = make_adapter(qualifier="prod", durable=True)
+    with pytest.raises(ValueError, match="durable"):
+        adapter.execute_stream(REQUEST)
+    with pytest.raises(ValueError, match="durable"):
+        adapter.execute_stream_async(REQUEST)
+
+
 def test_what_is_refused_is_refused_like_any_call(make_adapter, make_request, how):
     adapter = make_adapter(required_scopes=["sing"])
     assert how(adapter, make_request(args=[object()])).response.error_code == "invalid_request"
@@ -159,6 +174,30 @@ def test_what_is_refused_is_refused_like_any_call(make_adapter, make_request, ho
     adapter.close()
     read = how(adapter, make_request(scopes=["sing"]))
     assert (read.texts, read.response.error_code, adapter.health.total_requests) == ([], "closed", 0)
+
+
+def test_what_was_not_sent_did_not_run(make_adapter, how):
+    """botocore's events have another name for each operation."""
+
+    def refuse(**_):
+        raise ValueError("not today")
+
+    client = boto3.client("lambda", "us-east-1", endpoint_url="http://127.0.0.1:9", **CREDENTIALS)
+    client.meta.events.register("before-sign.lambda", refuse)
+    adapter = make_adapter(client=client)
+    whole, streamed_one = adapter.execute(REQUEST), how(adapter, REQUEST).response
+    assert streamed_one.invocation.executed == whole.invocation.executed == "no"
+    assert (streamed_one.error_code, streamed_one.error) == (whole.error_code, whole.error)
+    client.close()
+
+
+def test_an_interim_answer_loses_its_connection(serve, make_adapter, how):
+    """http.client takes a 103 for the whole answer, and the next call would get this one's."""
+    early = fs.raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" + body_of(frames_of(["another's"])), "keep")
+    server = serve([early, streamed(*TEXTS)])
+    adapter = make_adapter(endpoint_url=server.endpoint_url, max_retries=0)
+    assert how(adapter, REQUEST).response.error_code == "connection_lost"
+    assert how(adapter, REQUEST).texts == list(TEXTS)
 
 
 # --- Deadlines ---
@@ -181,6 +220,14 @@ def test_a_deadline_in_the_middle_of_a_stream(serve, make_adapter, how, texts):
     assert read.response.error.count("total_timeout of 0.5 s is up") == 1
     until(lambda: places_taken(adapter) == 0)
     assert (adapter.health.total_requests, adapter.health.total_failures) == (1, 1)
+
+
+def test_a_deadline_ends_a_stream_that_never_pauses(make_local, how):
+    adapter = make_local("flood", total_timeout=0.3)
+    response = how(adapter, REQUEST).response
+    assert (response.error_code, response.invocation.why_ended) == ("timeout", "total_timeout")
+    assert response.invocation.duration_s < SOON_S
+    until(lambda: places_taken(adapter) == 0)
 
 
 def test_a_deadline_ends_a_call_that_has_no_answer_yet(serve, make_adapter, how):
@@ -229,7 +276,8 @@ def test_a_connection_is_not_given_back_half_read(serve, make_adapter):
     adapter = make_adapter(endpoint_url=server.endpoint_url)
     with adapter.execute_stream(REQUEST) as stream:
         next(stream)
-    assert read_sync(adapter, REQUEST).texts == list(TEXTS)
+    read = read_sync(adapter, REQUEST)
+    assert (read.texts, read.response.invocation.attempts) == (list(TEXTS), 1)
     assert server.connections == 2
 
 
