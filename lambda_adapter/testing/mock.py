@@ -194,10 +194,11 @@ def _respond(mocks: List[MockLambda], request: AWSPreparedRequest, request_id: s
     if mocked is None:
         logger.warning("A function was invoked that the test has not made: %r. %r", call.function_name, owner)
         raise RefusedError(404, "ResourceNotFoundException", f"Function not found: {context.invoked_function_arn}")
+    streams = is_streaming(url.path)
     name = DurableExecutions.name_of(call, mocked.is_durable)
     if name is not None and not streams and call.invocation_type != "DryRun":
         return _respond_durably(owner._runs, mocked, name, call, context, request.url)
-    step, streams = mocked.next_step(call.invocation_type), is_streaming(url.path)
+    step = mocked.next_step(call.invocation_type)
     if isinstance(step, Fault):
         return step.happen(request.url)
     if call.invocation_type == "DryRun":
