@@ -132,9 +132,9 @@ CASES = {
     "closed before the answer": Case(fs.close_before(), "connection_lost", "maybe", 3, 1),
     "lost within the answer": Case(fs.reset_mid_body(), "connection_lost", "maybe", 3, 1, status_code=200),
     "answer too short": Case(fs.short_body(), "connection_lost", "maybe", 3, 1, status_code=200),
-    "timeout": Case(fs.hang(), "timeout", "maybe", 3, 1, settings={"read_timeout": 0.05}),
+    "timeout": Case(fs.hang(), "timeout", "maybe", 3, 1, settings={"read_timeout": 0.5}),
     "timeout within the answer": Case(
-        fs.stall_body(), "timeout", "maybe", 3, 1, status_code=200, settings={"read_timeout": 0.05}
+        fs.stall_body(), "timeout", "maybe", 3, 1, status_code=200, settings={"read_timeout": 0.5}
     ),
     "not found": Case(aws("ResourceNotFoundException", 404), "not_found", "no", status_code=404),
     "access denied": Case(aws("AccessDeniedException", 403), "access_denied", "no", status_code=403),
