@@ -8,6 +8,7 @@ durable executions. What counts here is the class Bot. The rest shows it: the bo
 started again; the function is one of this file, served by LocalLambda on this machine.
 """
 
+import contextlib
 import json
 import pathlib
 import sqlite3
@@ -85,11 +86,12 @@ def run_bot(endpoint_url: str, path: str, heard: List[str]) -> None:
         aws_secret_access_key="local",
     ) as adapter:
         bot = Bot(adapter, path)
-        for session_id in heard:
-            request = ExecuteRequest("report", [], "pingu", "lobby", "example", session_id, "discord")
-            bot.hear(request, "#lobby")
-        while bot.pay(wait_s=60.0):
-            pass
+        with contextlib.closing(bot.base):
+            for session_id in heard:
+                request = ExecuteRequest("report", [], "pingu", "lobby", "example", session_id, "discord")
+                bot.hear(request, "#lobby")
+            while bot.pay(wait_s=60.0):
+                pass
 
 
 # --- The function. On AWS it would be one that was created with a DurableConfig. ---

@@ -448,19 +448,14 @@ class LambdaAdapter:
         if self.durable:
             raise ValueError("a durable adapter cannot stream: a call is durable or streamed")
         deadline = self._deadline()
-        encoded = self._prepare(request, self._arguments)
+        encoded = self._prepare(request, self._invoker.arguments)
         if isinstance(encoded, Failure):
             return self._refuse(encoded)
         ending = self._ending(encoded, deadline)
         reader = StreamReader(ending.progress)
         at_s = None if deadline is None else deadline.at_s
-        job = Job(
-            self._steps(self._invoker, encoded, deadline, ending, reader),
-            encoded.community,
-            needs_place,
-            at_s,
-            ending.late,
-        )
+        steps = self._steps(self._invoker, encoded, deadline, ending, reader)
+        job = Job(steps, encoded.community, needs_place, at_s, ending.late)
 
         def submit(pumped: "Job[Any]") -> "Union[ExecuteResponse, Future[Any]]":
             return self._submit(lambda: self._workers.submit(lambda: pumped))
@@ -628,9 +623,6 @@ class LambdaAdapter:
             return Job(steps, encoded.community, needs_place)
         return Job(steps, encoded.community, needs_place, deadline.at_s, ending.late)
 
-    def _ending(self, encoded: EncodedRequest, deadline: Optional[Deadline]) -> Ending:
-        return Ending(self._circuit, self._health, self.function_name, encoded.request_id, deadline, self._refuse)
-
     def _check_durable(self, method: str) -> None:
         if not self.durable:
             raise ValueError(f"durable must be True for {method}")
@@ -714,6 +706,9 @@ class LambdaAdapter:
             return self._refuse(Failure("closed", "the adapter is closed"))
         outcome = yield from self._executions.stop(wanted)
         return to_response(Result(outcome), self.function_name)
+
+    def _ending(self, encoded: EncodedRequest, deadline: Optional[Deadline]) -> Ending:
+        return Ending(self._circuit, self._health, self.function_name, encoded.request_id, deadline, self._refuse)
 
     def _prepare(self, request: Request, arguments: InvokeArguments) -> Union[EncodedRequest, Failure]:
         """Everything that can be decided without an attempt."""

@@ -42,10 +42,10 @@ class Invocation:
         log_tail: The end of the function's log, up to 4 KB, with ``log_tail=True``. Not in the repr: it may be private.
         report: The log tail's REPORT line.
         why_ended: Why no further attempt followed; None when none was made.
-        first_text_s: Of a streamed call: seconds from the first attempt's start to the first text; None without any.
         execution_arn: The durable execution's ARN, with ``durable=True``.
         attached: Whether AWS said that the execution was there before this call, which then got its outcome. A further
             attempt of the same call gets it too, and AWS does not say so.
+        first_text_s: Of a streamed call: seconds from the first attempt's start to the first text; None without any.
     """
 
     function_name: str
@@ -59,9 +59,9 @@ class Invocation:
     log_tail: Optional[str] = attrs.field(default=None, repr=False)
     report: Optional[Report] = None
     why_ended: Optional[WhyEnded] = None
-    first_text_s: Optional[float] = None
     execution_arn: Optional[str] = None
     attached: bool = False
+    first_text_s: Optional[float] = None
 
 
 @attrs.frozen

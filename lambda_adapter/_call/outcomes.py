@@ -26,10 +26,10 @@ class Outcome:
     answer: Optional[FunctionAnswer] = None
     failure: Optional[Failure] = None
     head: Head = NO_HEAD
-    #: Why no further attempt may follow, whatever the failure's code allows: the text has been seen, for example.
-    final: Optional[WhyEnded] = None
     #: Whether it is that of a durable execution which was there already.
     attached: bool = False
+    #: Why no further attempt may follow, whatever the failure's code allows: the text has been seen, for example.
+    final: Optional[WhyEnded] = None
 
     @property
     def error_code(self) -> Optional[ErrorCode]:
@@ -71,7 +71,7 @@ class Progress:
 def partial(failure: Failure, progress: Progress, final: Optional[WhyEnded] = None) -> Outcome:
     """The outcome of an attempt that failed while its answer came: with the text so far."""
     said = FunctionAnswer(success=False, message="".join(progress.texts)) if progress.texts else None
-    return Outcome(failure.executed, said, failure, progress.head, final)
+    return Outcome(failure.executed, said, failure, progress.head, final=final)
 
 
 def out_of_time(deadline: Deadline, progress: Progress) -> Outcome:
@@ -139,9 +139,9 @@ def to_response(result: Result, function_name: str) -> ExecuteResponse:
             function_error=head.function_error,
             duration_s=result.duration_s,
             why_ended=result.why_ended,
-            first_text_s=result.first_text_s,
             execution_arn=head.execution_arn,
             attached=outcome.attached,
+            first_text_s=result.first_text_s,
             log_tail=head.log_tail,
             report=parse_report(head.log_tail) if head.log_tail else None,
         ),
@@ -160,10 +160,10 @@ def log_end(result: Result, function_name: str, request_id: str) -> None:
     outcome = result.outcome
     if outcome.failure is None:
         level, ended = logging.INFO, "Succeeded"
-    elif outcome.error_code == "abandoned":
-        level, ended = logging.INFO, "Left by its reader"
     elif outcome.error_code == "pending":
         level, ended = logging.INFO, "Still running"
+    elif outcome.error_code == "abandoned":
+        level, ended = logging.INFO, "Left by its reader"
     elif outcome.error_code == "function_failed":
         level, ended = logging.WARNING, "The function answered success=false"
         if outcome.answer and outcome.answer.cause:

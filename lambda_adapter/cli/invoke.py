@@ -113,26 +113,20 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         fixed = stack.enter_context(_served(args)) if args.local else {}
         adapter = stack.enter_context(make_adapter(args, **fixed))
-        if args.stream:
-            response = _streamed(adapter, request)
-            return print_ending(response, adapter.function_name, response.error or "")
-        response = adapter.execute(request)
-    return print_response(response, adapter.function_name)
+        response = _streamed(adapter, request) if args.stream else adapter.execute(request)
+    return print_response(response, adapter.function_name, streamed=args.stream)
 
 
-def print_response(response: ExecuteResponse, function_name: str) -> int:
-    """Print a response and how it went, and return the exit code."""
-    print_json(response.to_dict())
-    return print_ending(response, function_name, response.error_code or "")
-
-
-def print_ending(response: ExecuteResponse, function_name: str, why_failed: str) -> int:
-    """Print how a call went, and return the exit code."""
+def print_response(response: ExecuteResponse, function_name: str, streamed: bool = False) -> int:
+    """Print a response, if its text was not printed as it came, and how it went; return the exit code."""
+    if not streamed:
+        print_json(response.to_dict())
     how = response.invocation
     took = f"{counted(how.attempts, 'attempt')}, {how.duration_s:.3f} s"
     if how.first_text_s is not None:
         took += f", first text after {how.first_text_s:.3f} s"
-    told = "ok" if response.success else f"failed: {shown(why_failed)}"
+    why = shown(response.error) if streamed else response.error_code
+    told = "ok" if response.success else f"failed: {why}"
     print(f"{told} ({function_name}, {took})", file=sys.stderr)
     return 0 if response.success else 1
 

@@ -57,10 +57,10 @@ class _Invocation:
     cold: bool
     started_s: float
     deadline_s: float
-    #: Takes what the handler yields to a caller who wants it as it comes.
-    pipe: Optional[Pipe] = None
     #: The durable execution that it is the run of.
     execution: Optional[DurableExecution] = None
+    #: Takes what the handler yields to a caller who wants it as it comes.
+    pipe: Optional[Pipe] = None
     finished: threading.Event = attrs.field(factory=threading.Event)
     result: Optional[HandlerResult] = None
 
@@ -261,11 +261,11 @@ class LocalLambda:
                 self._record(call)
             return HttpAnswer(204)
         invocation = self._admit(call, event, client_context, execution_name, Pipe() if streams else None)
-        if streams:
-            version = {"X-Amz-Executed-Version": invocation.context.function_version}
-            return HttpAnswer(200, headers=version, frames=self._frames(invocation, log_tail=log_type == "Tail"))
         if invocation_type == "Event":
             answer = HttpAnswer(202)
+        elif streams:
+            version = {"X-Amz-Executed-Version": invocation.context.function_version}
+            answer = HttpAnswer(200, headers=version, frames=self._frames(invocation, log_tail=log_type == "Tail"))
         else:
             answer = self._answer(invocation, log_tail=log_type == "Tail")
         if invocation.execution is not None:

@@ -185,6 +185,13 @@ class TestExecute:
             assert adapter.execute(ask("two")).error_code == "circuit_open"
             assert adapter.result("one").error_code == "function_error"
 
+    def test_an_old_outcome_says_nothing_of_the_present_to_a_circuit(self, local):
+        breaker = CircuitBreaker(failure_threshold=2, reset_timeout=60)
+        with shop_adapter(local.endpoint_url, circuit_breaker=breaker) as adapter:
+            adapter.start(ask("one", "raise"))
+            assert [adapter.result("one").error_code for _ in range(3)] == ["function_error"] * 3
+            assert adapter.execute(ask("two")).success
+
     def test_an_event_is_queued_once(self, local, shop):
         with shop_adapter(local.endpoint_url, invocation_type="Event") as adapter:
             first, second = (adapter.execute(ask()) for _ in range(2))
@@ -338,6 +345,28 @@ class TestStartAndResult:
         assert adapter.start(ask()).error_code == "closed"
         assert adapter.result("one").error_code == "closed"
         assert adapter.stop("one").error_code == "closed"
+
+
+@needs_executions
+def test_nobody_gets_the_answer_of_another_look_after_an_interim_answer():
+    """http.client takes a 103 for the whole answer, and would read the real one as the next look's."""
+    names = iter("abcdef")
+
+    def react(request):
+        name = next(names)
+        told = {"Status": "SUCCEEDED", "Result": json.dumps({"success": True, "message": name})}
+        body = json.dumps({**told, "InputPayload": "{}"}).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        interim = b"HTTP/1.1 103 Early Hints\r\n\r\n" if name == "a" else b""
+        return fs.raw(interim + head.encode() + body, then="keep")
+
+    arn = FOREIGN.replace("dice", "shop")
+    with fs.FaultServer(react) as server, shop_adapter(server.endpoint_url, max_retries=0) as adapter:
+        name = adapter._arguments.execution_name("one")
+        execution = Execution(name, "one", "shop:live", arn.replace("{name}", name))
+        first, second = (adapter.result(execution, wait=0) for _ in range(2))
+    assert first.error_code == "connection_lost"
+    assert second.message == "b"
 
 
 @needs_executions

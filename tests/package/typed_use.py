@@ -12,6 +12,7 @@ from lambda_adapter import (
     CircuitBreaker,
     ExecuteRequest,
     ExecuteResponse,
+    Execution,
     Health,
     LambdaAdapter,
     LambdaAdapterError,
@@ -189,3 +190,16 @@ def without_pytest() -> List[Any]:
     with mock_lambda() as mock:
         mock.function("roll", roll)
         return mock.calls("roll")
+
+
+async def leaves_and_comes_back(adapter: LambdaAdapter, request: OwnRequest) -> str:
+    execution: Execution = await adapter.start_async(request)
+    kept: Dict[str, Any] = execution.to_dict()
+    response: ExecuteResponse = await adapter.result_async(Execution.from_dict(kept), wait=840)
+    if response.error_code == "pending" or adapter.result("session").error_code == "already_started":
+        adapter.stop(execution)
+    adapter.result(request)  # type: ignore[arg-type]
+    if execution.error_code == "pendign":  # type: ignore[comparison-overlap]
+        return ""
+    arn: Optional[str] = response.invocation.execution_arn
+    return arn or ""

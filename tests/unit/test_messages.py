@@ -99,9 +99,9 @@ def test_to_dict_is_plain_json_with_the_invocation_in_it():
             "log_tail": None,
             "report": None,
             "why_ended": None,
-            "first_text_s": None,
             "execution_arn": None,
             "attached": False,
+            "first_text_s": None,
         },
     }
 
