@@ -232,7 +232,7 @@ def test_a_deadline_ends_a_stream_that_never_pauses(make_local, how):
 
 def test_a_deadline_ends_a_call_that_has_no_answer_yet(serve, make_adapter, how):
     server = serve(fs.hang())
-    read = how(make_adapter(endpoint_url=server.endpoint_url, total_timeout=0.2, read_timeout=2.0), REQUEST)
+    read = how(make_adapter(endpoint_url=server.endpoint_url, total_timeout=1.0, read_timeout=3.0), REQUEST)
     assert (read.texts, read.response.error_code, read.response.invocation.executed) == ([], "timeout", "maybe")
 
 
