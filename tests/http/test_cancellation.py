@@ -24,7 +24,7 @@ async def cancel_all(tasks: "List[asyncio.Task[Any]]") -> None:
 
 def settled(adapter: LambdaAdapter, records: int) -> None:
     """Wait for the records of attempts that were in flight: their threads finish after the loop."""
-    until(lambda: adapter.health.total_requests >= records)
+    until(lambda: adapter.health.total_requests >= records, within_s=60)
     assert adapter.health.total_requests == records
 
 

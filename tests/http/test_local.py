@@ -436,7 +436,8 @@ class TestHandlerFailures:
         ],
     )
     def test_a_result_that_json_cannot_hold_is_a_marshal_error(self, make: Callable[[], Any]) -> None:
-        with LocalLambda({"make": lambda event, context: make()}) as local:
+        # 100,000 levels take Python 3.8 some seconds on a busy machine.
+        with LocalLambda({"make": lambda event, context: make()}, timeout=60) as local:
             error = function_error(post(local, "make"))
             assert error["errorType"] == "Runtime.MarshalError"
             assert error["errorMessage"].startswith("Unable to marshal response: ")

@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from lambda_adapter import CircuitBreaker, LambdaAdapter
+from lambda_adapter._rules import validation
 from lambda_adapter.local import LocalLambda
 
 
@@ -60,6 +61,8 @@ class Invokes:
     ],
 )
 def test_a_mistyped_region_is_refused_and_the_right_one_suggested(given, meant):
+    if meant not in validation._known_regions():
+        pytest.skip("the installed botocore does not know this region yet")
     for settings in ({}, {"client": Invokes()}, {"endpoint_url": "http://127.0.0.1:9"}):
         assert refused(region=given, **settings) == (
             f"region must be an AWS region (did you mean '{meant}'?); got {given!r}"
