@@ -8,6 +8,7 @@ import time
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import (
+    TYPE_CHECKING,
     Any,
     Awaitable,
     Callable,
@@ -34,13 +35,11 @@ from ._call.attempts import Attach, Invoker
 from ._call.backoff import Backoff
 from ._call.deadline import Deadline
 from ._call.ending import Ending
-from ._call.executions import Executions, Wanted
 from ._call.interruptions import check_not_interrupted
 from ._call.outcomes import Outcome, Progress, Result, failed, refused, timed_out, to_response
 from ._call.places import QueueFullError
 from ._call.reporter import AttemptReporter
 from ._call.steps import Job, Steps, drive
-from ._call.streams import StreamReader
 from ._call.threads import NoThreadError
 from ._call.workers import Workers
 from ._process import forks
@@ -52,11 +51,16 @@ from ._wire.payload import EncodedRequest, UnfitRequestError, check_session_id, 
 from .circuit import Circuit, CircuitBreaker
 from .codes import InvocationType
 from .errors import ConfigurationError, CredentialsError
-from .executions import Execution
 from .health import Health, HealthTracker
 from .invocations import Attempt
 from .messages import ExecuteResponse, Id, Request
-from .streams import AsyncTextStream, StreamedCall, TextStream
+
+if TYPE_CHECKING:
+    # What scripts do without costs them no time; each is imported where it is made.
+    from ._call.executions import Executions, Wanted
+    from ._call.streams import StreamReader
+    from .executions import Execution
+    from .streams import AsyncTextStream, StreamedCall, TextStream
 
 R = TypeVar("R", bound=Request)
 F = TypeVar("F", bound="Union[Future[Any], Awaitable[Any]]")
@@ -192,7 +196,8 @@ class LambdaAdapter:
     _circuit: Circuit = attrs.field(init=False, repr=False)
     _lease: Union[ClientLease, GivenClient] = attrs.field(init=False, repr=False)
     _arguments: InvokeArguments = attrs.field(init=False, repr=False)
-    _executions: Executions = attrs.field(init=False, repr=False)
+    #: Only with ``durable``.
+    _executions: "Executions" = attrs.field(init=False, repr=False)
     _invoker: Invoker = attrs.field(init=False, repr=False)
     #: For ``start``.
     _starter: Invoker = attrs.field(init=False, repr=False)
@@ -245,7 +250,8 @@ class LambdaAdapter:
             ),
         ):
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_executions", self._make_executions(function))
+        if self.durable:
+            object.__setattr__(self, "_executions", self._make_executions(function))
         object.__setattr__(self, "_invoker", self._make_invoker(arguments, self.on_attempt))
         starter = self._make_invoker(arguments.of_start(), self.on_attempt) if self.durable else self._invoker
         object.__setattr__(self, "_starter", starter)
@@ -306,7 +312,9 @@ class LambdaAdapter:
             attach=self._attach_with(arguments) if arguments.durable else None,
         )
 
-    def _make_executions(self, function: FunctionIdentifier) -> Executions:
+    def _make_executions(self, function: FunctionIdentifier) -> "Executions":
+        from ._call.executions import Executions
+
         return Executions(
             function,
             self.region,
@@ -397,7 +405,7 @@ class LambdaAdapter:
             for future in running:
                 future.cancel()
 
-    def execute_stream(self, request: Request) -> TextStream:
+    def execute_stream(self, request: Request) -> "TextStream":
         """Run the module and read its answer as it is written, in the caller's thread.
 
         Example::
@@ -416,9 +424,11 @@ class LambdaAdapter:
         Raises:
             ValueError: The adapter's ``invocation_type`` is "Event", which has no answer; or the adapter is durable.
         """
+        from .streams import TextStream
+
         return TextStream(self._streamed(request, needs_place=False))
 
-    def execute_stream_async(self, request: Request) -> AsyncTextStream:
+    def execute_stream_async(self, request: Request) -> "AsyncTextStream":
         """``execute_stream`` for the caller's event loop: one of this adapter's own daemon threads reads.
 
         It takes one place of ``max_concurrency`` until its end. A reader who is slow slows the function.
@@ -439,10 +449,15 @@ class LambdaAdapter:
         Raises:
             ValueError: The adapter's ``invocation_type`` is "Event", which has no answer; or the adapter is durable.
         """
+        from .streams import AsyncTextStream
+
         return AsyncTextStream(self._streamed(request, needs_place=True))
 
-    def _streamed(self, request: Request, needs_place: bool) -> Union[ExecuteResponse, StreamedCall]:
+    def _streamed(self, request: Request, needs_place: bool) -> "Union[ExecuteResponse, StreamedCall]":
         """A call whose answer is read as it comes; or the answer to one that makes no attempt."""
+        from ._call.streams import StreamReader
+        from .streams import StreamedCall
+
         if self.invocation_type != "RequestResponse":
             raise ValueError(f"a stream needs invocation_type RequestResponse, not {self.invocation_type}")
         if self.durable:
@@ -508,7 +523,7 @@ class LambdaAdapter:
             )
             return self._refuse(Failure("overloaded", cause))
 
-    def start(self, request: Request) -> Execution:
+    def start(self, request: Request) -> "Execution":
         """Begin the module's run for this request and do not wait for its answer: ``result`` fetches that later.
 
         The run is one for each ``session_id``: beginning it again begins nothing. It needs ``durable=True``.
@@ -526,12 +541,12 @@ class LambdaAdapter:
         job = self._job(request, needs_place=False, invoker=self._starter)
         return self._to_execution(request, job if isinstance(job, ExecuteResponse) else self._run(job))
 
-    async def start_async(self, request: Request) -> Execution:
+    async def start_async(self, request: Request) -> "Execution":
         """``start`` for the caller's event loop."""
         self._check_durable("start_async")
         return self._to_execution(request, await self._run_async(self._job(request, invoker=self._starter)))
 
-    def result(self, execution: Union[Execution, Id], wait: Optional[float] = None) -> ExecuteResponse:
+    def result(self, execution: "Union[Execution, Id]", wait: Optional[float] = None) -> ExecuteResponse:
         """Fetch the answer of a run that ``start`` or ``execute`` has begun, in this process or in another.
 
         It runs nothing, and an open circuit does not refuse it. ``invocation.attempts`` is 0, and ``executed`` is
@@ -551,11 +566,11 @@ class LambdaAdapter:
         job = self._result_job(execution, wait, needs_place=False)
         return job if isinstance(job, ExecuteResponse) else self._run(job)
 
-    async def result_async(self, execution: Union[Execution, Id], wait: Optional[float] = None) -> ExecuteResponse:
+    async def result_async(self, execution: "Union[Execution, Id]", wait: Optional[float] = None) -> ExecuteResponse:
         """``result`` for the caller's event loop; between two looks it holds no thread."""
         return await self._run_async(self._result_job(execution, wait))
 
-    def stop(self, execution: Union[Execution, Id]) -> ExecuteResponse:
+    def stop(self, execution: "Union[Execution, Id]") -> ExecuteResponse:
         """End a run that ``start`` or ``execute`` has begun; one that has ended stays as it is.
 
         Health, circuit breaker and ``on_attempt`` know nothing of it.
@@ -572,7 +587,7 @@ class LambdaAdapter:
         job = self._stop_job(execution, needs_place=False)
         return job if isinstance(job, ExecuteResponse) else self._run(job)
 
-    async def stop_async(self, execution: Union[Execution, Id]) -> ExecuteResponse:
+    async def stop_async(self, execution: "Union[Execution, Id]") -> ExecuteResponse:
         """``stop`` for the caller's event loop."""
         return await self._run_async(self._stop_job(execution))
 
@@ -627,8 +642,10 @@ class LambdaAdapter:
         if not self.durable:
             raise ValueError(f"durable must be True for {method}")
 
-    def _to_execution(self, request: Request, response: ExecuteResponse) -> Execution:
+    def _to_execution(self, request: Request, response: ExecuteResponse) -> "Execution":
         """What ``start`` returns for a response."""
+        from .executions import Execution
+
         session_id: Id = ""
         name = ""
         with contextlib.suppress(Exception):  # the request's own attributes can raise anything
@@ -643,8 +660,11 @@ class LambdaAdapter:
             error=response.error,
         )
 
-    def _wanted(self, execution: Union[Execution, Id]) -> Union[Wanted, Failure]:
+    def _wanted(self, execution: "Union[Execution, Id]") -> "Union[Wanted, Failure]":
         """The execution that is meant, if it can be one of this function."""
+        from ._call.executions import Wanted
+        from .executions import Execution
+
         kept = execution if isinstance(execution, Execution) else None
         try:
             session_id = check_session_id(execution.session_id if isinstance(execution, Execution) else execution)
@@ -659,7 +679,7 @@ class LambdaAdapter:
         return Failure("invalid_request", foreign) if foreign else Wanted(name, kept.arn)
 
     def _result_job(
-        self, execution: Union[Execution, Id], wait: Optional[float], needs_place: bool = True
+        self, execution: "Union[Execution, Id]", wait: Optional[float], needs_place: bool = True
     ) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
         self._check_durable("result")
         wait_s = validation.to_wait(wait, self.read_timeout)
@@ -674,7 +694,7 @@ class LambdaAdapter:
             return Job(steps, needs_place=needs_place)
         return Job(steps, needs_place=needs_place, deadline_s=deadline.at_s, late=ending.late)
 
-    def _result_steps(self, wanted: Wanted, wait_s: float, ending: Ending) -> Steps[Any]:
+    def _result_steps(self, wanted: "Wanted", wait_s: float, ending: Ending) -> Steps[Any]:
         if self._workers.closed:
             return ending.refuse(Failure("closed", "the adapter is closed"))
         if ending.is_too_late(time.monotonic()):
@@ -692,7 +712,7 @@ class LambdaAdapter:
             ending.abandon()
 
     def _stop_job(
-        self, execution: Union[Execution, Id], needs_place: bool = True
+        self, execution: "Union[Execution, Id]", needs_place: bool = True
     ) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
         self._check_durable("stop")
         forks.check()
@@ -701,7 +721,7 @@ class LambdaAdapter:
             return self._refuse(wanted)
         return Job(self._stop_steps(wanted), needs_place=needs_place)
 
-    def _stop_steps(self, wanted: Wanted) -> Steps[ExecuteResponse]:
+    def _stop_steps(self, wanted: "Wanted") -> Steps[ExecuteResponse]:
         if self._workers.closed:
             return self._refuse(Failure("closed", "the adapter is closed"))
         outcome = yield from self._executions.stop(wanted)
@@ -734,7 +754,7 @@ class LambdaAdapter:
         encoded: EncodedRequest,
         deadline: Optional[Deadline],
         ending: Ending,
-        reader: Optional[StreamReader] = None,
+        reader: "Optional[StreamReader]" = None,
     ) -> Steps[Any]:
         """The blocking call, in steps between which its driver waits. None when it was ended from outside.
 
