@@ -87,7 +87,7 @@ def timed_out(deadline: Deadline, progress: Progress) -> Result:
     if progress.texts:
         outcome = out_of_time(deadline, progress)
         return Result(outcome, attempts, duration_s, "total_timeout", progress.first_text_s)
-    cause = f"{deadline.cause} while attempt {attempts} was in flight, which may still finish"
+    cause = f"{deadline.cause} while attempt {attempts} is in flight, which may still finish"
     failure = Failure("timeout", cause, executed="maybe")
     return Result(failed(failure), attempts, duration_s, why_ended="total_timeout")
 

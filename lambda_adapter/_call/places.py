@@ -56,7 +56,9 @@ class Places(Generic[T]):
             raise QueueFullError(f"{self._places} calls are under way and {self._max_pending} wait")
         most = self._max_pending_per_group
         if (most is not None and group in self._groups and len(self._groups[group].new) >= most) or most == 0:
-            raise QueueFullError(f"{most} calls of this community wait, as many as max_pending_per_community allows")
+            raise QueueFullError(
+                f"max_pending_per_community allows {most} of this community's calls to wait, and so many do"
+            )
 
     def wait(self, item: T, group: Hashable, again: bool = False) -> None:
         """Let ``item`` wait for a place; ``again``: it has had one before."""

@@ -170,7 +170,7 @@ def check_qualified(identifier: FunctionIdentifier, separate: Optional[str]) -> 
     """AWS runs durable executions of one version only, so that a deployment in between changes nothing."""
     if identifier.qualifier is None and separate is None:
         raise ValueError(
-            "durable must be False without a version or alias: give one at the end of function_identifier "
+            "durable needs a version or an alias: give one at the end of function_identifier "
             "('roll:prod'), or as qualifier"
         )
 

@@ -59,7 +59,7 @@ def test_the_caller_has_an_answer_when_the_time_is_up(call, make_adapter, make_r
     assert (response.error_code, invocation.executed, invocation.attempts) == ("timeout", "maybe", 1)
     assert (invocation.why_ended, heard) == ("total_timeout", [])
     assert response.error == (
-        "timeout: the total_timeout of 1 s is up while attempt 1 was in flight, which may still finish"
+        "timeout: the total_timeout of 1 s is up while attempt 1 is in flight, which may still finish"
     )
     assert 0.5 < invocation.duration_s < 3
 

@@ -447,7 +447,7 @@ class TestExactlyOnce:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        pytest.param({}, "durable must be False without a version or alias", id="no qualifier"),
+        pytest.param({}, "durable needs a version or an alias", id="no qualifier"),
         pytest.param({"durable": None}, "durable must be True or False", id="no flag"),
         pytest.param({"qualifier": "1", "client": object()}, "client must be", id="no client"),
     ],

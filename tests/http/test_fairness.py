@@ -116,7 +116,7 @@ def test_calls_beyond_the_communitys_share_are_refused_and_others_are_not(make_a
     for response in refused:
         assert (response.error_code, response.invocation.executed) == ("overloaded", "no")
         assert response.error == (
-            f"overloaded: {limit} calls of this community wait, as many as max_pending_per_community allows"
+            f"overloaded: max_pending_per_community allows {limit} of this community's calls to wait, and so many do"
         )
     assert adapter.health.total_failures == 0
 

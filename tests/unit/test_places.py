@@ -58,9 +58,15 @@ def test_what_was_discarded_gets_no_turn():
         (0, None, [], "a", "1 calls are under way and 0 wait"),
         (None, 2, ["a1"], "a", None),
         (None, 2, ["a1", "a2"], "b", None),
-        (None, 2, ["a1", "a2"], "a", "2 calls of this community wait, as many as max_pending_per_community allows"),
+        (
+            None,
+            2,
+            ["a1", "a2"],
+            "a",
+            "max_pending_per_community allows 2 of this community's calls to wait, and so many do",
+        ),
         (None, 2, ["a1", "A2"], "a", None),
-        (None, 0, [], "a", "0 calls of this community wait, as many as max_pending_per_community allows"),
+        (None, 0, [], "a", "max_pending_per_community allows 0 of this community's calls to wait, and so many do"),
         (2, 2, ["a1", "a2"], "a", "1 calls are under way and 2 wait"),
     ],
 )
