@@ -137,6 +137,7 @@ def test_invoke_has_the_whole_of_it(client):
 def test_a_dry_run_runs_nothing(client, local):
     answer = client.invoke_with_response_stream(FunctionName="talk", Payload=b"{}", InvocationType="DryRun")
     assert answer["StatusCode"] == 204
+    answer["EventStream"].close()
     assert local.calls[-1].invocation_type == "DryRun"
 
 
