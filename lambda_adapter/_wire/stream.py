@@ -94,6 +94,8 @@ class TextReader:
         held = self._held
         assert held is not None
         if self._head is not None and _is_failed(self._head):
+            if len(held) > MAX_ANSWER_BYTES:
+                raise InvalidAnswerError(f"the answer is over {MAX_ANSWER_BYTES} bytes")
             return True
         if self._head is None and _NULS.startswith(bytes(held[: len(_NULS)])):
             return True  # a head without an object, as far as it goes

@@ -170,3 +170,11 @@ def test_more_than_any_function_streams_is_refused(monkeypatch):
     monkeypatch.setattr(stream, "MAX_STREAM_BYTES", 3)
     with pytest.raises(InvalidAnswerError, match="over 3 bytes"):
         read([b"12", b"34"])
+
+
+def test_what_stands_behind_a_failed_head_is_limited_too():
+    reader = TextReader()
+    reader.feed(b'{"statusCode":500}' + bytes(8))
+    with pytest.raises(InvalidAnswerError, match="the answer is over"):
+        for _ in range(10):
+            assert reader.feed(b"x" * 1_000_000) == ""
