@@ -144,7 +144,9 @@ def test_get_tells_a_failure(client):
     assert got["Error"]["ErrorType"] == "ValueError"
     assert got["Error"]["ErrorMessage"] == "the dice fell off the table"
     assert "Result" not in got
-    assert "Error" not in client.get_durable_execution(DurableExecutionArn=arn, IncludeExecutionData=False)
+    # Python 3.9's newest botocore does not know this one.
+    if "IncludeExecutionData" in client.meta.service_model.operation_model("GetDurableExecution").input_shape.members:
+        assert "Error" not in client.get_durable_execution(DurableExecutionArn=arn, IncludeExecutionData=False)
 
 
 def test_list_finds_an_execution_by_its_name(client):

@@ -718,7 +718,7 @@ def test_a_setting_that_is_none_is_one_kind_of_error_and_not_repeated(name, valu
     assert SECRET not in str(said)
 
 
-@pytest.mark.parametrize("value", ["http://[::1", "https://[x]", "nonsense"])
+@pytest.mark.parametrize("value", ["http://[::1", "nonsense"])
 def test_an_endpoint_that_is_no_url_names_the_variable(value, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", value)
     with pytest.raises(ValueError, match="AWS_ENDPOINT_URL must be"):
