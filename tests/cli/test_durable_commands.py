@@ -99,7 +99,7 @@ def test_serve_can_be_durable(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        pytest.param(["start", "shop", "--command", "x"], "--durable must be False without", id="unqualified"),
+        pytest.param(["start", "shop", "--command", "x"], "durable needs a version or an alias", id="unqualified"),
         pytest.param(["start", "shop:1"], "--command is missing", id="no command"),
         pytest.param(["result", "shop:1"], "either SESSION_ID or --execution", id="nothing wanted"),
         pytest.param(["stop", "shop:1", "a", "--execution", "{}"], "either SESSION_ID or --execution", id="both"),
