@@ -1,8 +1,9 @@
 # One command for each thing that a change must pass. .ci/run calls these too; CONTRIBUTING.md lists them.
 VENV ?= .venv
 PYTHON ?= python3
-# Processes of the quick tests.
+# Processes of the quick tests, and which of these.
 JOBS ?= auto
+TESTS ?=
 # Where build puts the sdist and the wheel.
 DIST ?= dist
 
@@ -14,7 +15,7 @@ setup:
 	$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q -e '.[dev]'
 
 quick:
-	$(BIN)/python -m pytest -q -n $(JOBS) -m 'not slow'
+	$(BIN)/python -m pytest -q -n $(JOBS) -m 'not slow' $(TESTS)
 
 slow:
 	$(BIN)/python -m pytest -q -m slow

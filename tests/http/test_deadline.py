@@ -12,6 +12,7 @@ from lambda_adapter import CircuitBreaker
 from support import fault_server as fs
 from support.calls import CALLS
 from support.clients import Client
+from support.signals import Interruption
 
 SOON_S = 10
 GOOD = fs.answer({"success": True})
@@ -181,11 +182,10 @@ def test_execute_with_a_deadline_needs_no_place(make_adapter, make_request, serv
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this platform has no such signals")
 def test_an_interrupt_reaches_who_waits_and_no_attempt_follows(make_adapter, make_request, serve):
-    held = Held(fs.untyped(503))
-    main = threading.main_thread().ident
+    held, interruption = Held(fs.untyped(503)), Interruption(signal.SIGINT, KeyboardInterrupt())
 
     def script(request):
-        signal.pthread_kill(main, signal.SIGINT)
+        interruption.send()
         return held(request)
 
     script.end = held.end
@@ -193,7 +193,7 @@ def test_an_interrupt_reaches_who_waits_and_no_attempt_follows(make_adapter, mak
     adapter = make_adapter(
         endpoint_url=server.endpoint_url, total_timeout=60, initial_retry_delay=0.001, max_retry_delay=0.001
     )
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, interruption)
     try:
         with pytest.raises(KeyboardInterrupt):
             adapter.execute(make_request())

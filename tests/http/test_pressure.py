@@ -16,6 +16,7 @@ from lambda_adapter._call.steps import Job
 from lambda_adapter._call.workers import Workers
 from support import fault_server as fs
 from support.clients import Client
+from support.signals import Interruption
 
 SOON_S = 10
 GOOD = fs.answer({"success": True})
@@ -300,20 +301,18 @@ def handle():
 def test_what_a_signal_handler_raises_in_flight_reaches_the_caller_and_no_attempt_follows(
     make_adapter, make_request, serve, handle, error, total_timeout, within
 ):
-    let_go = threading.Event()
-
-    def handler(signum, frame):
-        raise error("by a signal")
+    let_go, interruption = threading.Event(), Interruption(signal.SIGUSR1, error("by a signal"))
 
     def script(request):
-        threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1)).start()
+        # A moment later, when the caller waits for what comes.
+        threading.Thread(target=interruption.send, args=(0.1,)).start()
         if within == "the body":
             return fs.stall_body()
         let_go.wait(5)
         return GOOD
 
     script.end = let_go.set
-    handle(handler)
+    handle(interruption)
     server = serve(script)
     adapter = make_adapter(
         endpoint_url=server.endpoint_url,

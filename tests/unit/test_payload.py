@@ -499,8 +499,17 @@ def shared(levels):
     return value
 
 
-@pytest.mark.parametrize("is_event", [True, False], ids=["sent", "unsent"])
-@pytest.mark.parametrize("make", [family, crowd, lambda: shared(201), lambda: shared(150)], ids=range(4))
+@pytest.mark.parametrize(
+    ("make", "is_event"),
+    [
+        (family, False),
+        (crowd, True),
+        (lambda: shared(201), True),
+        (lambda: shared(150), True),
+        (lambda: shared(150), False),
+    ],
+    ids=["family-unsent", "crowd-sent", "201 levels-sent", "150 levels-sent", "150 levels-unsent"],
+)
 def test_what_contains_itself_or_has_no_end_is_refused_at_once(make_request, make, is_event):
     request = make_request(metadata={"is_event": is_event, "event_type": "x", "event_data": make()})
     assert re.match("metadata.* contains itself, or (is nested|holds) over", refusal(request))
