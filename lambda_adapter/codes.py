@@ -124,11 +124,11 @@ CODES: Dict[ErrorCode, Code] = {
         transient=True,
         executed=("no", "maybe"),
     ),
+    # Nothing was sent: that says nothing about the function.
     "connection_error": Code(
         "the endpoint cannot be reached",
         _LATER,
         "Check the network, the proxy settings, --region and --endpoint-url.",
-        circuit="opens",
         transient=True,
     ),
     "connection_lost": Code(

@@ -18,13 +18,12 @@ THRESHOLD, RESET_S = 3, 10.0
 TRIPPING = [
     "throttled",
     "service_error",
-    "connection_error",
     "connection_lost",
     "timeout",
     "function_error",
     "invalid_response",
 ]
-HARMLESS = ["function_failed", "not_found", "access_denied", "invalid_parameter", "configuration_error"]
+HARMLESS = ["function_failed", "connection_error", "not_found", "access_denied", "invalid_parameter", "configuration_error"]
 REFUSED = ["invalid_request", "missing_scopes", "payload_too_large", "overloaded", "circuit_open", "closed"]
 SUCCESS = effect_of(None)
 NOTHING = "ignores"  # cancelled, closed or raised through before it came to a result
