@@ -400,14 +400,18 @@ def _taken(options: List[Tuple[int, int, int]]) -> List[Tuple[int, int, int]]:
 
 @functools.lru_cache(maxsize=16)
 def _pool_classes(read_timeout_s: float) -> Dict[str, type]:
-    """botocore's pools, whose connections, once made, wait for read_timeout.
+    """botocore's pools, whose connections, once made, wait for read_timeout, and for the whole head of an answer.
 
     urllib3 leaves connect_timeout on the socket while the request is sent.
     """
     from botocore import awsrequest
 
+    from .whole_heads import WholeHeadResponse
+
     def patient(pool: Any) -> type:
         class Connection(pool.ConnectionCls):  # type: ignore[misc]
+            response_class = WholeHeadResponse
+
             def connect(self) -> None:
                 super().connect()
                 self.sock.settimeout(read_timeout_s)
