@@ -27,13 +27,12 @@ def test_a_cut_at_any_byte_is_tried_again(then):
 
 
 def test_without_a_retry_it_is_a_lost_connection():
-    with fs.FaultServer([fs.raw(ANSWER[:place]) for place in PLACES]) as server:
-        with adapter_for(server.endpoint_url, idempotent=False) as adapter:
-            for place in PLACES:
-                response = adapter.execute(REQUEST)
-                told = (response.error_code, response.invocation.executed, response.invocation.executed_version)
-                assert told[:2] == ("connection_lost", "maybe"), (place, response)
-                assert told[2] in ((None, "3") if place >= HEAD else (None,))
+    script = [fs.raw(ANSWER[:place]) for place in PLACES]
+    with fs.FaultServer(script) as server, adapter_for(server.endpoint_url, idempotent=False) as adapter:
+        for place in PLACES:
+            response = adapter.execute(REQUEST)
+            told = (response.error_code, response.invocation.executed, response.invocation.executed_version)
+            assert told == ("connection_lost", "maybe", "3" if place >= HEAD else None), (place, response)
 
 
 @pytest.mark.parametrize("ending", [b"\r\n\r\n", b"\n\n"], ids=["CRLF", "LF"])
@@ -47,14 +46,15 @@ def test_a_whole_head_may_be_the_end(ending):
 @pytest.mark.parametrize("place", [30, -1], ids=["within", "before its end"])
 def test_an_event_whose_answer_is_cut_is_not_queued_for_sure(place):
     queued = fs.respond(202).steps[0][:place]
-    with fs.FaultServer([fs.raw(queued)]) as server:
-        with adapter_for(server.endpoint_url, invocation_type="Event", max_retries=0) as adapter:
-            assert adapter.execute(REQUEST).error_code == "connection_lost"
+    settings = {"invocation_type": "Event", "max_retries": 0}
+    with fs.FaultServer([fs.raw(queued)]) as server, adapter_for(server.endpoint_url, **settings) as adapter:
+        assert adapter.execute(REQUEST).error_code == "connection_lost"
 
 
 def test_a_stream_whose_head_is_cut_is_lost():
-    with fs.FaultServer([fs.raw(ANSWER[:40])]) as server:
-        with adapter_for(server.endpoint_url, max_retries=0) as adapter, adapter.execute_stream(REQUEST) as stream:
+    with fs.FaultServer([fs.raw(ANSWER[:40])]) as server, adapter_for(server.endpoint_url, max_retries=0) as adapter:
+        stream = adapter.execute_stream(REQUEST)
+        with stream:
             assert not list(stream)
     assert stream.response.error_code == "connection_lost"
 
@@ -64,6 +64,5 @@ def test_a_stream_whose_head_is_cut_is_lost():
 def test_half_a_list_is_not_an_empty_one(place):
     """The execution may well be there, and not_found would say that it is not."""
     listed = fs.respond(200, json.dumps({"DurableExecutions": []}).encode()).steps[0]
-    with fs.FaultServer([fs.raw(listed[:place])]) as server:
-        with shop_adapter(server.endpoint_url, max_retries=0) as adapter:
-            assert adapter.result("one", wait=0).error_code == "connection_lost"
+    with fs.FaultServer([fs.raw(listed[:place])]) as server, shop_adapter(server.endpoint_url, max_retries=0) as shop:
+        assert shop.result("one", wait=0).error_code == "connection_lost"
