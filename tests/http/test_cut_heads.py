@@ -66,3 +66,27 @@ def test_half_a_list_is_not_an_empty_one(place):
     listed = fs.respond(200, json.dumps({"DurableExecutions": []}).encode()).steps[0]
     with fs.FaultServer([fs.raw(listed[:place])]) as server, shop_adapter(server.endpoint_url, max_retries=0) as shop:
         assert shop.result("one", wait=0).error_code == "connection_lost"
+
+
+@needs_executions
+@pytest.mark.parametrize(
+    ("body", "missing", "code"),
+    [
+        (b'{"DurableExecutions": []}', 0, "not_found"),
+        (b'{"DurableExecutions": []}', 1, "connection_lost"),
+        (b'{"DurableExec', 12, "connection_lost"),
+        (b"", 25, "connection_lost"),
+        (b"", 0, "invalid_response"),
+        (b"[]", 0, "invalid_response"),
+        (b"<html>", 0, "invalid_response"),
+        (b"null", 0, "invalid_response"),
+        (b"[" * 100_000, 0, "invalid_response"),
+    ],
+    ids=["whole", "less 1 byte", "half", "no body", "empty", "array", "page", "null", "deep"],
+)
+def test_half_a_list_of_executions_is_no_empty_one(body, missing, code):
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body) + missing}\r\n\r\n"
+    server = fs.FaultServer(lambda _: fs.raw(head.encode() + body))
+    with server, shop_adapter(server.endpoint_url, max_retries=0) as adapter:
+        response = adapter.result("session", wait=0)
+    assert (response.error_code, response.invocation.executed) == (code, "maybe")
