@@ -1,6 +1,5 @@
 """LambdaAdapter: the one object that users hold."""
 
-import contextlib
 import logging
 import math
 import sys
@@ -14,7 +13,6 @@ from typing import (
     Callable,
     Dict,
     FrozenSet,
-    Generator,
     Iterable,
     Iterator,
     List,
@@ -31,12 +29,12 @@ from attrs.validators import optional
 from ._aws import failures
 from ._aws.clients import ClientLease, ClientSettings, GivenClient, LambdaClient
 from ._aws.failures import Failure
-from ._call.attempts import Attach, Invoker
+from ._call.attempts import Invoker
 from ._call.backoff import Backoff
 from ._call.deadline import Deadline
 from ._call.ending import Ending
 from ._call.interruptions import check_not_interrupted
-from ._call.outcomes import Outcome, Progress, Result, failed, refused, timed_out, to_response
+from ._call.outcomes import Progress, Result, failed, refuse, refused, timed_out, to_response
 from ._call.places import QueueFullError
 from ._call.reporter import AttemptReporter
 from ._call.steps import Job, Steps, drive
@@ -47,7 +45,7 @@ from ._rules import limits, validation
 from ._rules.identifiers import FunctionIdentifier
 from ._rules.validation import checked
 from ._wire.arguments import CHECK, InvokeArguments
-from ._wire.payload import EncodedRequest, UnfitRequestError, check_session_id, encode_request
+from ._wire.payload import EncodedRequest, UnfitRequestError, encode_request
 from .circuit import Circuit, CircuitBreaker
 from .codes import InvocationType
 from .errors import ConfigurationError, CredentialsError
@@ -57,16 +55,13 @@ from .messages import ExecuteResponse, Id, Request
 
 if TYPE_CHECKING:
     # What scripts do without costs them no time; each is imported where it is made.
-    from ._call.executions import Executions, Wanted
+    from ._call.durable import DurableCalls
     from ._call.streams import StreamReader
     from .executions import Execution
     from .streams import AsyncTextStream, StreamedCall, TextStream
 
 R = TypeVar("R", bound=Request)
 F = TypeVar("F", bound="Union[Future[Any], Awaitable[Any]]")
-
-#: Of what runs no function.
-_NO_CIRCUIT = Circuit(None)
 
 logger = logging.getLogger("lambda_adapter")
 logger.addHandler(logging.NullHandler())
@@ -197,7 +192,7 @@ class LambdaAdapter:
     _lease: Union[ClientLease, GivenClient] = attrs.field(init=False, repr=False)
     _arguments: InvokeArguments = attrs.field(init=False, repr=False)
     #: Only with ``durable``.
-    _executions: "Executions" = attrs.field(init=False, repr=False)
+    _calls: Optional["DurableCalls"] = attrs.field(init=False, repr=False)
     _invoker: Invoker = attrs.field(init=False, repr=False)
     #: For ``start``.
     _starter: Invoker = attrs.field(init=False, repr=False)
@@ -250,8 +245,8 @@ class LambdaAdapter:
             ),
         ):
             object.__setattr__(self, name, value)
-        if self.durable:
-            object.__setattr__(self, "_executions", self._make_executions(function))
+        calls = self._make_durable_calls(function) if self.durable else None
+        object.__setattr__(self, "_calls", calls)
         object.__setattr__(self, "_invoker", self._make_invoker(arguments, self.on_attempt))
         starter = self._make_invoker(arguments.of_start(), self.on_attempt) if self.durable else self._invoker
         object.__setattr__(self, "_starter", starter)
@@ -309,13 +304,14 @@ class LambdaAdapter:
             self.idempotent or self.durable,
             AttemptReporter(on_attempt, self.module_name, arguments.function_name),
             renew=renew or self._lease.renew,
-            attach=self._attach_with(arguments) if arguments.durable else None,
+            attach=self._calls.attach(arguments) if self._calls and arguments.durable else None,
         )
 
-    def _make_executions(self, function: FunctionIdentifier) -> "Executions":
+    def _make_durable_calls(self, function: FunctionIdentifier) -> "DurableCalls":
+        from ._call.durable import DurableCalls
         from ._call.executions import Executions
 
-        return Executions(
+        executions = Executions(
             function,
             self.region,
             self._lease.get,
@@ -324,16 +320,8 @@ class LambdaAdapter:
             self.read_timeout,
             renew=self._lease.renew,
         )
-
-    def _attach_with(self, arguments: InvokeArguments) -> Attach:
-        def attach(
-            encoded: EncodedRequest, refusal: Outcome, deadline: Optional[Deadline]
-        ) -> Generator[float, bool, Tuple[Outcome, bool]]:
-            name = arguments.execution_name(encoded.session_id)
-            waits = arguments.invocation_type != "Event"
-            return self._executions.attach(encoded, name, refusal, deadline, waits)
-
-        return attach
+        workers = self._workers
+        return DurableCalls(executions, self._arguments, self._health, self.total_timeout, lambda: workers.closed)
 
     @property
     def MODULE_NAME(self) -> str:
@@ -537,14 +525,14 @@ class LambdaAdapter:
         Raises:
             ValueError: This adapter is not durable.
         """
-        self._check_durable("start")
+        calls = self._durable_calls("start")
         job = self._job(request, needs_place=False, invoker=self._starter)
-        return self._to_execution(request, job if isinstance(job, ExecuteResponse) else self._run(job))
+        return calls.to_execution(request, job if isinstance(job, ExecuteResponse) else self._run(job))
 
     async def start_async(self, request: Request) -> "Execution":
         """``start`` for the caller's event loop."""
-        self._check_durable("start_async")
-        return self._to_execution(request, await self._run_async(self._job(request, invoker=self._starter)))
+        calls = self._durable_calls("start_async")
+        return calls.to_execution(request, await self._run_async(self._job(request, invoker=self._starter)))
 
     def result(self, execution: "Union[Execution, Id]", wait: Optional[float] = None) -> ExecuteResponse:
         """Fetch the answer of a run that ``start`` or ``execute`` has begun, in this process or in another.
@@ -563,12 +551,15 @@ class LambdaAdapter:
         Raises:
             ValueError: This adapter is not durable, or ``wait`` is no such number.
         """
-        job = self._result_job(execution, wait, needs_place=False)
+        calls = self._durable_calls("result")
+        job = calls.result_job(execution, validation.to_wait(wait, self.read_timeout), needs_place=False)
         return job if isinstance(job, ExecuteResponse) else self._run(job)
 
     async def result_async(self, execution: "Union[Execution, Id]", wait: Optional[float] = None) -> ExecuteResponse:
         """``result`` for the caller's event loop; between two looks it holds no thread."""
-        return await self._run_async(self._result_job(execution, wait))
+        calls = self._durable_calls("result")
+        wait_s = validation.to_wait(wait, self.read_timeout)
+        return await self._run_async(calls.result_job(execution, wait_s, needs_place=True))
 
     def stop(self, execution: "Union[Execution, Id]") -> ExecuteResponse:
         """End a run that ``start`` or ``execute`` has begun; one that has ended stays as it is.
@@ -584,12 +575,12 @@ class LambdaAdapter:
         Raises:
             ValueError: This adapter is not durable.
         """
-        job = self._stop_job(execution, needs_place=False)
+        job = self._durable_calls("stop").stop_job(execution, needs_place=False)
         return job if isinstance(job, ExecuteResponse) else self._run(job)
 
     async def stop_async(self, execution: "Union[Execution, Id]") -> ExecuteResponse:
         """``stop`` for the caller's event loop."""
-        return await self._run_async(self._stop_job(execution))
+        return await self._run_async(self._durable_calls("stop").stop_job(execution, needs_place=True))
 
     def check(self) -> ExecuteResponse:
         """Ask AWS whether this adapter could invoke this function, without running it (a DryRun). Blocks like execute.
@@ -607,8 +598,8 @@ class LambdaAdapter:
         def steps() -> Steps[ExecuteResponse]:
             invoker = self._make_invoker(self._arguments.of_check(), None, self._renew_other)
             result = yield from invoker.attempts(CHECK, deadline, progress)
-            if self.durable and result.outcome.failure is None:
-                result = attrs.evolve(result, outcome=self._executions.check("lambda-adapter-check"))
+            if self._calls and result.outcome.failure is None:
+                result = attrs.evolve(result, outcome=self._calls.check())
             return to_response(result, self.function_name)
 
         if deadline is None:
@@ -638,94 +629,10 @@ class LambdaAdapter:
             return Job(steps, encoded.community, needs_place)
         return Job(steps, encoded.community, needs_place, deadline.at_s, ending.late)
 
-    def _check_durable(self, method: str) -> None:
-        if not self.durable:
+    def _durable_calls(self, method: str) -> "DurableCalls":
+        if self._calls is None:
             raise ValueError(f"durable must be True for {method}")
-
-    def _to_execution(self, request: Request, response: ExecuteResponse) -> "Execution":
-        """What ``start`` returns for a response."""
-        from .executions import Execution
-
-        session_id: Id = ""
-        name = ""
-        with contextlib.suppress(Exception):  # the request's own attributes can raise anything
-            session_id = check_session_id(request.session_id)
-            name = self._arguments.execution_name(session_id)
-        return Execution(
-            name=name,
-            session_id=session_id,
-            function_name=self.function_name,
-            arn=response.invocation.execution_arn,
-            error_code=response.error_code,
-            error=response.error,
-        )
-
-    def _wanted(self, execution: "Union[Execution, Id]") -> "Union[Wanted, Failure]":
-        """The execution that is meant, if it can be one of this function."""
-        from ._call.executions import Wanted
-        from .executions import Execution
-
-        kept = execution if isinstance(execution, Execution) else None
-        try:
-            session_id = check_session_id(execution.session_id if isinstance(execution, Execution) else execution)
-        except UnfitRequestError as exc:
-            return Failure("invalid_request", str(exc))
-        name = self._arguments.execution_name(session_id)
-        if kept is None:
-            return Wanted(name)
-        if kept.name != name:
-            return Failure("invalid_request", "the execution is one of another function, or of another session_id")
-        foreign = None if kept.arn is None else self._executions.why_foreign(kept.arn, name)
-        return Failure("invalid_request", foreign) if foreign else Wanted(name, kept.arn)
-
-    def _result_job(
-        self, execution: "Union[Execution, Id]", wait: Optional[float], needs_place: bool = True
-    ) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
-        self._check_durable("result")
-        wait_s = validation.to_wait(wait, self.read_timeout)
-        forks.check()
-        wanted = self._wanted(execution)
-        if isinstance(wanted, Failure):
-            return self._refuse(wanted)
-        deadline = None if self.total_timeout is None else Deadline.after(wait_s + self.total_timeout)
-        ending = Ending(_NO_CIRCUIT, self._health, self.function_name, wanted.name, deadline, self._refuse)
-        steps = self._result_steps(wanted, wait_s, ending)
-        if deadline is None:
-            return Job(steps, needs_place=needs_place)
-        return Job(steps, needs_place=needs_place, deadline_s=deadline.at_s, late=ending.late)
-
-    def _result_steps(self, wanted: "Wanted", wait_s: float, ending: Ending) -> Steps[Any]:
-        if self._workers.closed:
-            return ending.refuse(Failure("closed", "the adapter is closed"))
-        if ending.is_too_late(time.monotonic()):
-            return ending.refuse_late()
-        ending.enter()
-        began_s = time.monotonic()
-        try:
-            try:
-                outcome = yield from self._executions.result(wanted, wait_s)
-            except Exception as exc:
-                check_not_interrupted(exc)
-                outcome = failed(failures.internal(exc))
-            return ending.finish(Result(outcome, duration_s=time.monotonic() - began_s))
-        finally:
-            ending.abandon()
-
-    def _stop_job(
-        self, execution: "Union[Execution, Id]", needs_place: bool = True
-    ) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
-        self._check_durable("stop")
-        forks.check()
-        wanted = self._wanted(execution)
-        if isinstance(wanted, Failure):
-            return self._refuse(wanted)
-        return Job(self._stop_steps(wanted), needs_place=needs_place)
-
-    def _stop_steps(self, wanted: "Wanted") -> Steps[ExecuteResponse]:
-        if self._workers.closed:
-            return self._refuse(Failure("closed", "the adapter is closed"))
-        outcome = yield from self._executions.stop(wanted)
-        return to_response(Result(outcome), self.function_name)
+        return self._calls
 
     def _ending(self, encoded: EncodedRequest, deadline: Optional[Deadline]) -> Ending:
         return Ending(self._circuit, self._health, self.function_name, encoded.request_id, deadline, self._refuse)
@@ -788,8 +695,7 @@ class LambdaAdapter:
 
     def _refuse(self, failure: Failure) -> ExecuteResponse:
         """The answer to a call that makes no attempt."""
-        logger.warning("Refused: function=%s code=%s", self.function_name, failure.error_code)
-        return to_response(refused(failure), self.function_name)
+        return refuse(failure, self.function_name)
 
     @property
     def health(self) -> Health:

@@ -241,7 +241,8 @@ class GivenClient:
         register = getattr(getattr(getattr(client, "meta", None), "events", None), "register", None)
         if callable(register):
             # With an id, so that adapters that are given the same client do it once.
-            register("before-parse.lambda", _end_interim, unique_id="lambda-adapter-interim")
+            for event, hook in _LOOKS:
+                register(event, hook, unique_id=f"lambda-adapter{hook.__name__}-{event}")
 
     def get(self) -> "GivenClient":
         return self
@@ -259,8 +260,8 @@ def _make_client(session: _Session, settings: ClientSettings) -> Any:
 
     client = _reachable_client(session, settings)
     sending.watch(client)
-    client.meta.events.register("before-parse.lambda", _end_interim)
-    client.meta.events.register("before-parse.lambda", _blank_unreadable_error)
+    for event, hook in (*_LOOKS, ("before-parse.lambda", _blank_unreadable_error)):
+        client.meta.events.register(event, hook)
     # What is left of botocore's retries: a handler that asks whether to retry, and two headers that tell AWS of it and
     # have to be signed, with what prepares them. Without them a call takes 7 % less CPU.
     client.meta.events.unregister("needs-retry.lambda", unique_id="retry-config-lambda")
@@ -351,10 +352,53 @@ def _end_interim(response_dict: Dict[str, Any], **_: object) -> None:
     raise ConnectionClosedError(endpoint_url="")
 
 
+def _end_cut(response_dict: Dict[str, Any], **_: object) -> None:
+    """Lose an answer whose body was cut off: botocore does not count, and makes an empty list of half a one."""
+    body, headers = response_dict["body"], response_dict["headers"]
+    length = "" if "transfer-encoding" in headers else str(headers.get("content-length", ""))
+    if not _is_success(response_dict) or not length.isdigit():
+        return  # an error is told by its head
+    if len(length) > 9 or len(body) < int(length):
+        from botocore.exceptions import ConnectionClosedError
+
+        raise ConnectionClosedError(endpoint_url="")
+
+
+def _refuse_unreadable(response_dict: Dict[str, Any], **_: object) -> None:
+    """Refuse an answer that is no object, of which botocore would make one that says nothing."""
+    if _is_success(response_dict) and not _is_object(response_dict["body"]):
+        from botocore.parsers import ResponseParserError
+
+        raise ResponseParserError("the answer is no JSON object")
+
+
+def _is_success(response_dict: Dict[str, Any]) -> bool:
+    return 200 <= response_dict["status_code"] < 300
+
+
+#: What answers are looked at for before botocore makes something of them. A function's answer is read and counted by
+#: whoever invoked it.
+_LOOKS: Tuple[Tuple[str, Callable[..., None]], ...] = (
+    ("before-parse.lambda", _end_interim),
+    *(
+        (f"before-parse.lambda.{operation}", hook)
+        for operation in sending.ABOUT_EXECUTIONS
+        for hook in (_end_cut, _refuse_unreadable)
+    ),
+)
+
+
 def _blank_unreadable_error(response_dict: Dict[str, Any], **_: object) -> None:
     """Let botocore report the status of an error whose body it would choke on: binary, an array, nested too deep."""
     if response_dict["status_code"] >= 300 and not _is_readable_error(response_dict["body"]):
         response_dict["body"] = b""
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_readable_error(body: bytes) -> bool:
@@ -400,14 +444,18 @@ def _taken(options: List[Tuple[int, int, int]]) -> List[Tuple[int, int, int]]:
 
 @functools.lru_cache(maxsize=16)
 def _pool_classes(read_timeout_s: float) -> Dict[str, type]:
-    """botocore's pools, whose connections, once made, wait for read_timeout.
+    """botocore's pools, whose connections, once made, wait for read_timeout, and for the whole head of an answer.
 
     urllib3 leaves connect_timeout on the socket while the request is sent.
     """
     from botocore import awsrequest
 
+    from .whole_heads import WholeHeadResponse
+
     def patient(pool: Any) -> type:
         class Connection(pool.ConnectionCls):  # type: ignore[misc]
+            response_class = WholeHeadResponse
+
             def connect(self) -> None:
                 super().connect()
                 self.sock.settimeout(read_timeout_s)

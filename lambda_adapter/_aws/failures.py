@@ -106,6 +106,7 @@ _EXCEPTIONS: Dict[str, Tuple[ErrorCode, str, Executed, bool]] = {
     "ResponseStreamingError": ("connection_lost", "the connection broke within the answer", "maybe", True),
     "IncompleteReadError": ("connection_lost", "the connection broke within the answer", "maybe", True),
     "ConnectionError": ("connection_lost", CODES["connection_lost"].cause, "maybe", True),
+    "ResponseParserError": ("invalid_response", "the answer is not the Lambda API's", "maybe", False),
     "NoCredentialsError": ("configuration_error", "no AWS credentials were found", "no", False),
     "PartialCredentialsError": ("configuration_error", "the AWS credentials are incomplete", "no", False),
     "CredentialRetrievalError": (

@@ -12,13 +12,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 import attrs
 
 #: What this package asks of Lambda, by botocore's names, which are part of its events' names.
-OPERATIONS = (
-    "Invoke",
-    "InvokeWithResponseStream",
-    "GetDurableExecution",
-    "ListDurableExecutionsByFunction",
-    "StopDurableExecution",
-)
+ABOUT_EXECUTIONS = ("GetDurableExecution", "ListDurableExecutionsByFunction", "StopDurableExecution")
+OPERATIONS = ("Invoke", "InvokeWithResponseStream", *ABOUT_EXECUTIONS)
 
 _mine = threading.local()
 

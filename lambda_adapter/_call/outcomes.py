@@ -119,6 +119,12 @@ def refused(failure: Failure) -> Result:
     return Result(failed(failure))
 
 
+def refuse(failure: Failure, function_name: str) -> ExecuteResponse:
+    """The answer to a call that makes no attempt."""
+    logger.warning("Refused: function=%s code=%s", function_name, failure.error_code)
+    return to_response(refused(failure), function_name)
+
+
 def to_response(result: Result, function_name: str) -> ExecuteResponse:
     """The one response of a call."""
     outcome, answer, head = result.outcome, result.outcome.answer, result.outcome.head
