@@ -4,7 +4,7 @@ import os
 import weakref
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Callable, Generator, Optional, Type, Union
+from typing import TYPE_CHECKING, Any, Callable, Generator, NoReturn, Optional, Type, Union
 
 from ._call.channel import Channel, pump
 from ._call.ending import Ending
@@ -74,6 +74,22 @@ def _told(channel: Channel, response: Optional[ExecuteResponse]) -> Optional[Exe
     return response
 
 
+#: How streams are read, for who has taken another way.
+_WAYS = (
+    "In an event loop write `async with adapter.execute_stream_async(request) as stream:` and in it `async for text in "
+    "stream:`; in a script, `with adapter.execute_stream(request) as stream:` and in it `for text in stream:`"
+)
+
+
+def _refuse(why: str) -> Callable[..., NoReturn]:
+    """A method that is none, and says what to write."""
+
+    def refuse(self: object, *_: object) -> NoReturn:
+        raise TypeError(f"{why}. {_WAYS}")
+
+    return refuse
+
+
 class _Stream:
     """What both kinds of streams have in common."""
 
@@ -106,6 +122,11 @@ class TextStream(_Stream):
     Iterating raises nothing for what happens to the call: it ends, and ``response`` says how. The call begins with the
     ``with`` or with the first text that is asked for.
     """
+
+    if not TYPE_CHECKING:  # a type checker finds these mistakes by itself
+        __await__ = _refuse("execute_stream() is not awaited")
+        __aiter__ = _refuse("execute_stream() is read by `for`, not by `async for`")
+        __aenter__ = __aexit__ = _refuse("execute_stream() is entered by `with`, not by `async with`")
 
     def __init__(self, call: Union[StreamedCall, ExecuteResponse]) -> None:
         super().__init__(call)
@@ -187,6 +208,11 @@ class AsyncTextStream(_Stream):
     Iterating raises nothing for what happens to the call: it ends, and ``response`` says how. The call begins with the
     ``async with`` or with the first text that is asked for. Leaving it, or being cancelled in it, ends it at once.
     """
+
+    if not TYPE_CHECKING:  # a type checker finds these mistakes by itself
+        __await__ = _refuse("execute_stream_async() is not awaited")
+        __iter__ = _refuse("execute_stream_async() is read by `async for`, not by `for`")
+        __enter__ = __exit__ = _refuse("execute_stream_async() is entered by `async with`, not by `with`")
 
     def __init__(self, call: Union[StreamedCall, ExecuteResponse]) -> None:
         super().__init__(call)

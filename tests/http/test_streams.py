@@ -128,6 +128,54 @@ def test_a_stream_without_a_with_is_read_all_the_same(serve, make_adapter):
     assert stream.response.message == "".join(TEXTS)
 
 
+async def _enter(stream):
+    async with stream:
+        pass
+
+
+async def _read_it(stream):
+    async for _ in stream:
+        pass
+
+
+async def _await(stream):
+    await stream
+
+
+async def _enter_as_a_script(stream):
+    with stream:
+        pass
+
+
+async def _read_as_a_script(stream):
+    list(stream)
+
+
+MISTAKES = {
+    "await": ("execute_stream", _await),
+    "async for": ("execute_stream", _read_it),
+    "async with": ("execute_stream", _enter),
+    "await, async": ("execute_stream_async", _await),
+    "for, async": ("execute_stream_async", _read_as_a_script),
+    "with, async": ("execute_stream_async", _enter_as_a_script),
+}
+
+
+@pytest.mark.parametrize(("method", "mistake"), MISTAKES.values(), ids=MISTAKES)
+def test_a_stream_read_the_other_way_says_what_to_write(make_adapter, method, mistake):
+    stream = getattr(make_adapter(), method)(REQUEST)
+    with pytest.raises(TypeError, match=rf"^{method}\(\) is .* write `async with adapter"):
+        asyncio.run(mistake(stream))
+
+
+def test_an_async_stream_without_a_with_is_read_all_the_same(serve, make_adapter):
+    async def main():
+        return [text async for text in adapter.execute_stream_async(REQUEST)]
+
+    adapter = make_adapter(endpoint_url=serve(streamed(*TEXTS)).endpoint_url)
+    assert asyncio.run(main()) == list(TEXTS)
+
+
 def test_nothing_is_sent_before_it_is_read(serve, make_adapter):
     server = serve(streamed(*TEXTS))
     adapter = make_adapter(endpoint_url=server.endpoint_url)
