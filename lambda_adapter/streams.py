@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Generator, NoReturn, Optional, 
 
 from ._call.channel import Channel, pump
 from ._call.ending import Ending
+from ._call.outcomes import Result
 from ._call.steps import Job
 from ._call.streams import StreamReader
 from .messages import ExecuteResponse
@@ -60,13 +61,17 @@ class StreamedCall:
         """Read no further: the response, at once, whatever the thread that reads is at."""
         if self._pid != os.getpid():
             return None  # the call is the parent's
-        self.channel.end(self._ending.leave(self._reader.abandoned))
+        self.channel.end(self._ending.leave(self._abandoned))
         self.channel.leave()
         self._reader.leave()
         if self._task is not None:
             self._task.cancel()
             self.channel.wait(_PATIENCE_S)  # for whoever else is just ending it
         return self.channel.response or self._ending.describe(self._reader.abandoned())
+
+    def _abandoned(self) -> Result:
+        self._reader.leave()  # before anything is logged, which may take its time
+        return self._reader.abandoned()
 
 
 def _told(channel: Channel, response: Optional[ExecuteResponse]) -> Optional[ExecuteResponse]:
