@@ -539,13 +539,16 @@ def test_a_slow_reader_slows_the_function(make_local, local):
         async with adapter.execute_stream_async(REQUEST) as stream:
             async for _ in stream:
                 break
-            await until_async(lambda: len(stream._call.channel._texts) >= 16)
-            waiting = len(stream._call.channel._texts)
+            channel = stream._call.channel
+            await until_async(lambda: channel._waiting)
+            waiting = len(channel._texts)
             rest = [text async for text in stream]
             return waiting, len(rest)
 
     adapter = make_local("fast")
-    assert asyncio.run(main()) == (16, 999)
+    waiting, rest = asyncio.run(main())
+    assert 32 <= waiting <= 64
+    assert rest == 999
 
 
 def test_many_streams_on_one_loop(make_local):
