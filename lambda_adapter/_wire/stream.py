@@ -8,7 +8,7 @@ not stream, and what Lambda Web Adapter, Node and Rust put in front of the text:
 import codecs
 import json
 import re
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Union
 
 import attrs
 
@@ -140,13 +140,19 @@ class TextReader:
         return self._text(held)
 
     def _judge(self, held: str, payload: bytes) -> Ended:
-        """What was held back to the end: an answer like any other, or text after all."""
+        """What was held back to the end: an answer like any other, or text after all.
+
+        Raises:
+            InvalidAnswerError: It is an answer with ``success`` that ``execute`` would not take either.
+        """
         if self._head is not None and _is_failed(self._head):
             answer = decode_answer(json.dumps({"statusCode": self._head["statusCode"], "body": held}))
             return Ended(answer, answer.message or "")
         try:
             answer = decode_answer(held)
         except InvalidAnswerError:
+            if isinstance((_object(held) or {}).get("success"), bool):
+                raise
             error = decode_unmarked_error(held, payload)
             if error is not None:
                 return Ended(FunctionAnswer(success=False), function_error=error)
@@ -188,7 +194,7 @@ class _Start:
         return self._at < len(held)
 
 
-def _object(text: bytes) -> Optional[Dict[str, Any]]:
+def _object(text: Union[bytes, str]) -> Optional[Dict[str, Any]]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

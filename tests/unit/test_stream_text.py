@@ -128,6 +128,16 @@ def test_what_only_looks_like_one_is_text(data):
     assert ended.function_error is None
 
 
+@pytest.mark.parametrize(
+    "data",
+    [rb'{"success": true, "message": "\ud800"}', b'{"success": true, "a": NaN}', b'{"success":false,"a":1e999}'],
+    ids=repr,
+)
+def test_an_answer_that_execute_would_not_take_is_none_here(data):
+    with pytest.raises(InvalidAnswerError):
+        read([data])
+
+
 def test_an_emulators_error_object_is_an_error():
     shown, ended = read([b'{"errorType": "KeyError", "errorMessage": "city"}'])
     assert (shown, ended.text, ended.function_error) == ([""], "", "KeyError: city")
