@@ -35,8 +35,13 @@ class Channel:
         self.response: Optional[ExecuteResponse] = None
 
     def put(self, text: str, deadline_s: Optional[float]) -> bool:
-        """Send a text, and wait until there is room for another, or until then; whether anybody wants one."""
+        """Send a text, and wait until there is room for another, or until then; whether anybody wants one.
+
+        Behind the response nothing is sent: its message does not have it.
+        """
         with self._lock:
+            if self._left or self._has_ended:
+                return not self._left
             self._texts.append(text)
             self._chars += len(text)
             self._rouse()
