@@ -1,4 +1,4 @@
-"""Servers that break off and readers that leave, at random, many at once: nothing raises, and nothing is left behind."""
+"""Servers that break off and readers that leave, at random, many at once: nothing raises or is left behind."""
 
 import asyncio
 import contextlib
@@ -112,9 +112,7 @@ async def many(adapter, seen, seed, dropped):
     await asyncio.gather(*(one(number) for number in range(CALLS)))
 
 
-@pytest.mark.parametrize(
-    "total_timeout", [None, 0.04, 60.0], ids=["no deadline", "a short deadline", "a long deadline"]
-)
+@pytest.mark.parametrize("total_timeout", [None, 0.04, 60.0], ids=["no deadline", "a short one", "a long one"])
 def test_all_at_once_on_two_loops(serve, make_adapter, total_timeout):
     server = serve(react)
     adapter = make_adapter(
