@@ -221,6 +221,7 @@ class AsyncTextStream(_Stream):
 
     def __init__(self, call: Union[StreamedCall, ExecuteResponse]) -> None:
         super().__init__(call)
+        self._is_awaited = False
         if self._call is not None:
             # Dropped without a with it must not keep its place, nor the thread that reads.
             weakref.finalize(self, self._call.leave).atexit = False
@@ -251,7 +252,13 @@ class AsyncTextStream(_Stream):
                 return text
             if text is None:
                 raise StopAsyncIteration
-            await _something(channel)
+            if self._is_awaited:
+                raise RuntimeError("another task waits for this stream's next text; one at a time can")
+            self._is_awaited = True
+            try:
+                await _something(channel)
+            finally:
+                self._is_awaited = False
 
     def _begin(self) -> None:
         if self._call is not None and not self._is_begun:

@@ -445,6 +445,25 @@ def test_a_reader_who_leaves_ends_the_connection_before_it_is_logged(make_local,
     assert was_cut == [True]
 
 
+def test_two_tasks_cannot_wait_for_one_text(make_local, talker):
+    """The second would be woken in place of the first, which would wait for ever."""
+
+    async def main():
+        async with adapter.execute_stream_async(REQUEST) as stream:
+            first = await reading(stream)
+            with pytest.raises(RuntimeError, match="one at a time"):
+                await stream.__anext__()
+            talker.steps.release()
+            assert await soon(first) == "1 "
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(stream.__anext__(), 0.01)
+            talker.steps.release()
+            assert await soon(stream.__anext__()) == "2 "
+
+    adapter = make_local()
+    asyncio.run(main())
+
+
 def test_a_cancelled_task_leaves_its_stream(make_local, talker):
     async def read():
         async with adapter.execute_stream_async(REQUEST) as stream:
