@@ -16,7 +16,7 @@ from .peers import Json
 
 _DESCRIPTION = """\
 Measure lambda_adapter beside what people would use instead, and write results.json (every sample), RESULTS.md (medians
-and ratios) and chart.svg (throughput). Without NAME everything is measured, in about twelve minutes; with names only
+and ratios) and chart.svg (throughput). Without NAME everything is measured, in about fourteen minutes; with names only
 those parts, and the other rows stay as they were. Nothing else should run meanwhile, except for the instructions, which
 are the same on a busy machine.
 

@@ -7,6 +7,10 @@ delay-MS       a typical answer after MS milliseconds
 records-BYTES  many small records of about BYTES bytes together
 throttle       429 TooManyRequestsException, at once
 
+and where its answer is asked for as a stream:
+
+stream-N-MS    N texts, the first at once and each further one MS milliseconds later; with 0 all together
+
 GET /stats says how many invocations there were, over how many connections, and this process's CPU time.
 """
 
@@ -15,9 +19,11 @@ import functools
 import json
 import re
 import ssl
+import struct
 import sys
 import time
-from typing import Any, Dict, List, Optional, Tuple
+import zlib
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 TYPICAL = {
     "success": True,
@@ -30,6 +36,9 @@ TYPICAL = {
 
 _PATH = re.compile(rb"\S+ (\S+) HTTP/1\.1\r\n")
 _FUNCTION = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+_STREAM = re.compile(r"/2021-11-15/functions/stream-(\d+)-(\d+)/response-streaming-invocations")
+#: What a language model writes at a time, more or less.
+_TEXT = "Light rain until five, 18 °C. "
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
 
@@ -68,6 +77,33 @@ def behaviour(function: str) -> Tuple[float, bytes]:
         return 0, http("429 Too Many Requests", body, "TooManyRequestsException")
     body = {"Type": "User", "Message": f"Function not found: {function}"}
     return 0, http("404 Not Found", body, "ResourceNotFoundException")
+
+
+@functools.lru_cache(maxsize=None)
+def stream(texts: int) -> Tuple[bytes, ...]:
+    """A streamed answer of so many texts in pieces: a chunk with a frame each, the head before the first."""
+    head = (
+        "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\nTransfer-Encoding: chunked\r\n"
+        "x-amzn-RequestId: 7b6f3c1e-5d0a-4c52-9a51-0b6f2f1d9c44\r\nX-Amz-Executed-Version: $LATEST\r\n\r\n"
+    )
+    text = _chunk(_frame("PayloadChunk", "application/octet-stream", _TEXT.encode()))
+    end = _chunk(_frame("InvokeComplete", "application/json", b"{}")) + _chunk(b"")
+    pieces = [text] * texts
+    return (head.encode() + pieces[0], *pieces[1:-1], pieces[-1] + end)
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _frame(event_type: str, content_type: str, payload: bytes) -> bytes:
+    """A frame of application/vnd.amazon.eventstream."""
+    headers = b""
+    for name, value in ((":event-type", event_type), (":content-type", content_type), (":message-type", "event")):
+        headers += struct.pack("!B", len(name)) + name.encode() + struct.pack("!BH", 7, len(value)) + value.encode()
+    lengths = struct.pack("!II", 16 + len(headers) + len(payload), len(headers))
+    message = lengths + struct.pack("!I", zlib.crc32(lengths)) + headers + payload
+    return message + struct.pack("!I", zlib.crc32(message))
 
 
 class Stats:
@@ -127,6 +163,10 @@ class Connection(asyncio.Protocol):
         self._stats.requests += 1
         self._stats.connections += not self._invoked
         self._invoked = True
+        streamed = _STREAM.fullmatch(path)
+        if streamed:
+            self._stream(iter(stream(int(streamed.group(1)))), int(streamed.group(2)) / 1000)
+            return
         function = _FUNCTION.fullmatch(path)
         delay_s, answer = behaviour(function.group(1) if function else path)
         if not delay_s:
@@ -134,6 +174,26 @@ class Connection(asyncio.Protocol):
             return
         self._answering = True
         asyncio.get_running_loop().call_later(delay_s, self._answer, answer)
+
+    def _stream(self, pieces: Iterator[bytes], pause_s: float) -> None:
+        if not pause_s:
+            self._transport.write(b"".join(pieces))
+            return
+        self._answering = True
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+
+        def write() -> None:
+            nonlocal due_s
+            piece = next(pieces, None)
+            if piece is None:
+                self._answer(b"")
+            elif not self._transport.is_closing():
+                self._transport.write(piece)
+                due_s += pause_s
+                loop.call_at(due_s, write)
+
+        write()
 
     def _answer(self, answer: bytes) -> None:
         self._answering = False

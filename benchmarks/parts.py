@@ -4,7 +4,7 @@ from typing import Dict, List, Optional, Tuple
 
 import attrs
 
-from .peers import AIOBOTO3, ASYNC_PEERS, BOTO3, DEFAULT_EXECUTOR, OUR_CLIENT, OURS, OWN_POOL, Json
+from .peers import AIOBOTO3, AIOBOTOCORE, ASYNC_PEERS, BOTO3, DEFAULT_EXECUTOR, OUR_CLIENT, OURS, OWN_POOL, Json
 
 #: The part that needs valgrind.
 UNDER_CALLGRIND = "instructions"
@@ -86,6 +86,9 @@ def make_parts(smoke: bool = False) -> Tuple[Part, ...]:
         _pinned(rounds, in_flight=count(128, 3), waves=count(12, 1)),
         _instructions(few=count(30, 1), many=count(130, 3)),
         _cpu(count(7, 1), calls=count(50, 2), turns=count(8, 1)),
+        _stream(
+            count(5, 1), calls=count(200, 3), texts=count(2_000, 3), turns=count(8, 1), in_flight=count(32, 2), waves=2
+        ),
         _adapter(rounds, number=count(100, 2)),
         _neighbour(rounds, throttled_calls=count(200, 5), alone_s=0.2 if smoke else 3.0),
         _big(rounds, calls=count(4, 1)),
@@ -171,11 +174,17 @@ def _instructions(few: int, many: int) -> Part:
         "one that lambda_adapter really sends for the same chat command. Our client: the same on the very client that "
         "lambda_adapter makes. First response: a whole script, interpreter included, that imports, makes an adapter or "
         "a default boto3 client, and calls once. Import: a process that does nothing but `import lambda_adapter; "
-        "lambda_adapter.LambdaAdapter`, or `import boto3`. One round: the figures repeat to 1 %.",
+        "lambda_adapter.LambdaAdapter`, or `import boto3`. A text of a stream: as per call, of a process that reads a "
+        f"streamed answer of {50 * many:,} texts less one of {50 * few:,}, all sent at once. One round: the figures "
+        "repeat to 1 %.",
         1,
         [
             Measurement(peer, "instructions_per_call", {"few": few, "many": many}, "per call")
             for peer in (OURS, BOTO3, OUR_CLIENT)
+        ]
+        + [
+            Measurement(peer, "instructions_per_text", {"few": 50 * few, "many": 50 * many}, "per text of a stream")
+            for peer in (OURS, BOTO3)
         ]
         + [
             Measurement(peer, "instructions_of_script", {"script": script}, script)
@@ -187,6 +196,11 @@ def _instructions(few: int, many: int) -> Part:
             row("of `execute`", "per call", OUR_CLIENT, at_most=1.05),
             row("from start to first response", "first response", BOTO3, at_most=1.15),
             row("of the import", "import", BOTO3, at_most=None),
+            Comparison(
+                "instructions of `execute_stream`, per text",
+                *(Figure(peer, "kinstructions", "thousand", "per text of a stream") for peer in (OURS, BOTO3)),
+                at_most=1.2,
+            ),
         ],
     )
 
@@ -212,6 +226,57 @@ def _cpu(rounds: int, calls: int, turns: int) -> Part:
             row("boto3_us", BOTO3),
             row("our_client_us", OUR_CLIENT),
             Comparison("CPU time from start to first response", first, of_boto3),
+        ],
+    )
+
+
+def _stream(rounds: int, calls: int, texts: int, turns: int, in_flight: int, waves: int) -> Part:
+    def in_turns(what: str, ours: str, boto3: str, unit: str, at_most: float) -> Comparison:
+        mine, theirs = (Figure(OURS, key, unit, "in turns") for key in (ours, boto3))
+        return Comparison(what, mine, theirs, at_most=at_most, beside=BOTO3)
+
+    def about_streams(pause_ms: int) -> str:
+        pace = f"{pause_ms} ms apart" if pause_ms else "all at once"
+        return f"{in_flight} streams of 100 texts, {pace}"
+
+    of_text = (
+        ("`execute_stream`", "ours_text_us"),
+        ("`execute_stream` with a total_timeout", "limited_text_us"),
+        ("`execute_stream_async`", "async_text_us"),
+    )
+    return Part(
+        "stream",
+        "Streamed answers, each text of 31 bytes in a frame and a chunk of its own. First text: the median of "
+        f"{calls} calls of each peer, in turns in one process, from the call to the text, all of a short answer being "
+        f"sent at once. CPU time of a text: that of the process while it reads {turns} answers of {texts:,} texts, all "
+        "sent at once, in turns as well. boto3: a default client, `invoke_with_response_stream`, an incremental "
+        f"decoder. Many streams: CPU time of a text while one event loop reads {in_flight} answers of 100 texts side "
+        f"by side, {waves} times after one that does not count; the texts come all at once, or one every 10 ms and so "
+        "each alone.",
+        rounds,
+        [
+            Measurement(OURS, "stream_in_turns", {"calls": calls, "texts": texts, "turns": turns}, "in turns"),
+            *(
+                Measurement(
+                    peer,
+                    "streams",
+                    {"in_flight": in_flight, "texts": 100, "pause_ms": pause_ms, "waves": waves},
+                    about_streams(pause_ms),
+                )
+                for pause_ms in (0, 10)
+                for peer in (OURS, AIOBOTOCORE)
+            ),
+        ],
+        [
+            in_turns("time to the first text of `execute_stream`", "ours_first_ms", "boto3_first_ms", "ms", 1.05),
+            *(in_turns(f"CPU time of a text, {what}", key, "boto3_text_us", "µs", 1.2) for what, key in of_text),
+            *(
+                Comparison(
+                    f"CPU time of a text, {about_streams(pause_ms)}",
+                    *(Figure(peer, "text_us", "µs", about_streams(pause_ms)) for peer in (OURS, AIOBOTOCORE)),
+                )
+                for pause_ms in (0, 10)
+            ),
         ],
     )
 

@@ -4,11 +4,12 @@ A peer is imported where it is used: none of them is in every environment that t
 """
 
 import asyncio
+import codecs
 import contextlib
 import functools
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, AsyncContextManager, AsyncIterator, Awaitable, Callable, Dict, List, Optional
+from typing import Any, AsyncContextManager, AsyncIterator, Awaitable, Callable, Dict, Iterator, List, Optional
 from unittest import mock
 
 Json = Dict[str, Any]
@@ -180,6 +181,82 @@ def _aio_call(client: Any, payload: Json) -> AsyncCall:
         expect_success(json.loads(await response["Payload"].read()))
 
     return call
+
+
+def blocking_stream(peer: str, url: str, function: str, payload: Json, **settings: Any) -> Callable[[], Iterator[str]]:
+    """One streamed answer of a peer, as text."""
+    if peer == OURS:
+        adapter, request = make_adapter(url, function, **settings), make_request()
+
+        def read() -> Iterator[str]:
+            with adapter.execute_stream(request) as stream:
+                yield from stream
+            expect_success(stream.response)
+
+        return read
+    return functools.partial(_invoke_as_stream, make_client(url), function, payload)
+
+
+def _invoke_as_stream(client: Any, function: str, payload: Json) -> Iterator[str]:
+    """What people write with boto3, if they mind characters that are cut and functions that fail."""
+    response = client.invoke_with_response_stream(FunctionName=function, Payload=json.dumps(payload))
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for event in response["EventStream"]:
+        text = _text_of(event, decoder)
+        if text:
+            yield text
+
+
+def _text_of(event: Json, decoder: codecs.IncrementalDecoder) -> str:
+    if "PayloadChunk" in event:
+        return decoder.decode(event["PayloadChunk"]["Payload"])
+    if event["InvokeComplete"].get("ErrorCode"):
+        raise SystemExit(f"a stream failed: {event}")
+    return ""
+
+
+def awaitable_stream(
+    peer: str, url: str, function: str, payload: Json, in_flight: int
+) -> "AsyncContextManager[Callable[[], AsyncIterator[str]]]":
+    """One streamed answer of a peer, as text, for an event loop with so many of them."""
+    return _STREAMS[peer](url, function, payload, in_flight)
+
+
+@contextlib.asynccontextmanager
+async def _our_streams(
+    url: str, function: str, payload: Json, in_flight: int
+) -> AsyncIterator[Callable[[], AsyncIterator[str]]]:
+    request = make_request()
+
+    async def read() -> AsyncIterator[str]:
+        async with adapter.execute_stream_async(request) as stream:
+            async for text in stream:
+                yield text
+        expect_success(stream.response)
+
+    with make_adapter(url, function, max_concurrency=in_flight) as adapter:
+        yield read
+
+
+@contextlib.asynccontextmanager
+async def _aiobotocore_streams(
+    url: str, function: str, payload: Json, in_flight: int
+) -> AsyncIterator[Callable[[], AsyncIterator[str]]]:
+    from aiobotocore.session import get_session
+
+    async def read() -> AsyncIterator[str]:
+        response = await client.invoke_with_response_stream(FunctionName=function, Payload=json.dumps(payload))
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        async for event in response["EventStream"]:
+            text = _text_of(event, decoder)
+            if text:
+                yield text
+
+    async with _aio_client(get_session().create_client, url, in_flight) as client:
+        yield read
+
+
+_STREAMS = {OURS: _our_streams, AIOBOTOCORE: _aiobotocore_streams}
 
 
 @contextlib.asynccontextmanager

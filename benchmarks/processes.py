@@ -50,6 +50,18 @@ def instructions_per_call(peer: str, url: str, payload: Json, few: int, many: in
     return {"minstructions": (of_many - of_few) / (many - few) / 1e6}
 
 
+def instructions_per_text(peer: str, url: str, payload: Json, few: int, many: int) -> Json:
+    """Task: the instructions of each text of a stream that is there at once: of ``many`` less those of ``few``."""
+
+    def count(texts: int) -> int:
+        parameters = {"peer": peer, "url": url, "payload": payload, "texts": texts}
+        return instructions(["-m", "benchmarks.tasks", "repeat_stream"], json.dumps(parameters))
+
+    with ThreadPoolExecutor() as pool:
+        of_few, of_many = pool.map(count, (few, many))
+    return {"kinstructions": (of_many - of_few) / (many - few) / 1e3}
+
+
 def instructions_of_script(peer: str, url: str, payload: Json, script: str) -> Json:
     """Task: the instructions of a whole process, interpreter included."""
     return {"minstructions": instructions(["-c", _filled(script, peer, url, payload)]) / 1e6}

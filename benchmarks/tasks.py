@@ -12,10 +12,11 @@ import json
 import math
 import os
 import resource
+import statistics
 import sys
 import time
 import tracemalloc
-from typing import Any, Callable, List
+from typing import Any, Callable, Dict, Iterator, List
 from unittest import mock
 from urllib.request import urlopen
 
@@ -28,7 +29,9 @@ from .peers import (
     AsyncCall,
     Json,
     awaitable_call,
+    awaitable_stream,
     blocking_call,
+    blocking_stream,
     expect_success,
     make_adapter,
     make_client,
@@ -110,6 +113,79 @@ async def _keep_in_flight(call: AsyncCall, in_flight: int, calls: int) -> None:
 def _endpoint_cpu_s(url: str) -> float:
     with urlopen(f"{url}/stats") as answer:
         return float(json.load(answer)["cpu_s"])
+
+
+def stream_in_turns(peer: str, url: str, payload: Json, calls: int, texts: int, turns: int) -> Json:
+    """Task: time to a stream's first text, then CPU time of each further one, the peers in turns in this process."""
+    first = {name: blocking_stream(each, url, "stream-2-0", payload) for name, each in _STREAMERS.items()}
+    first_s: Dict[str, List[float]] = {name: [] for name in first}
+    for turn in range(calls + calls // 10):
+        for name, read in first.items():
+            started_s = time.perf_counter()
+            stream = read()
+            next(stream)
+            # Some turns are for warming up.
+            first_s[name] += [time.perf_counter() - started_s] if turn >= calls // 10 else []
+            _read_on(stream)
+    found = {f"{name}_first_ms": statistics.median(each) * 1000 for name, each in first_s.items()}
+    return {**found, **asyncio.run(_cpu_of_texts(url, payload, texts, turns))}
+
+
+_STREAMERS = {"ours": OURS, "boto3": BOTO3}
+
+
+async def _cpu_of_texts(url: str, payload: Json, texts: int, turns: int) -> Json:
+    function = f"stream-{texts}-0"
+    blocking = {name: blocking_stream(each, url, function, payload) for name, each in _STREAMERS.items()}
+    blocking["limited"] = blocking_stream(OURS, url, function, payload, total_timeout=_LIMIT_S)
+    spent_s = dict.fromkeys([*blocking, "async"], 0.0)
+    async with awaitable_stream(OURS, url, function, payload, 1) as read_async:
+        for turn in range(turns + 1):
+            for name in spent_s:
+                started_s = time.process_time()
+                read = sum([1 async for _ in read_async()]) if name == "async" else _read_on(blocking[name]())
+                # The first turn is for warming up.
+                spent_s[name] += time.process_time() - started_s if turn else 0.0
+                if read != texts:
+                    raise SystemExit(f"{name} gave {read} texts of {texts}")
+    return {f"{name}_text_us": each_s / texts / turns * 1e6 for name, each_s in spent_s.items()}
+
+
+#: A total_timeout that no stream comes near.
+_LIMIT_S = 60.0
+
+
+def _read_on(stream: Iterator[str]) -> int:
+    return sum(1 for _ in stream)
+
+
+def repeat_stream(peer: str, url: str, payload: Json, texts: int) -> Json:
+    """Task: a stream of two texts, and one of so many, for callgrind to count."""
+    for count in (2, texts):
+        _read_on(blocking_stream(peer, url, f"stream-{count}-0", payload)())
+    return {}
+
+
+def streams(peer: str, url: str, payload: Json, in_flight: int, texts: int, pause_ms: int, waves: int) -> Json:
+    """Task: CPU time of a text, with so many streams at once on one event loop, one wave of them after another."""
+    return asyncio.run(_streams(peer, url, payload, in_flight, texts, pause_ms, waves))
+
+
+async def _streams(peer: str, url: str, payload: Json, in_flight: int, texts: int, pause_ms: int, waves: int) -> Json:
+    async with awaitable_stream(peer, url, f"stream-{texts}-{pause_ms}", payload, in_flight) as read:
+
+        async def count() -> int:
+            return sum([1 async for _ in read()])
+
+        # The first wave is for warming up.
+        await asyncio.gather(*(count() for _ in range(in_flight)))
+        started_s, cpu_started_s = time.perf_counter(), time.process_time()
+        found = [await asyncio.gather(*(count() for _ in range(in_flight))) for _ in range(waves)]
+        elapsed_s, cpu_s = time.perf_counter() - started_s, time.process_time() - cpu_started_s
+    if {texts} != {each for wave in found for each in wave}:
+        raise SystemExit("texts are missing")
+    all_texts = texts * in_flight * waves
+    return {"text_us": cpu_s / all_texts * 1e6, "wave_ms": elapsed_s / waves * 1000}
 
 
 def one_more(peer: str, url: str, payload: Json, number: int) -> Json:
@@ -215,11 +291,15 @@ TASKS: List[Callable[..., Json]] = [
     repeat,
     cpu_in_turns,
     throughput,
+    stream_in_turns,
+    repeat_stream,
+    streams,
     one_more,
     neighbour,
     big,
     memory,
     processes.instructions_per_call,
+    processes.instructions_per_text,
     processes.instructions_of_script,
     processes.cpu_of_script,
 ]

@@ -4,10 +4,11 @@ import os
 import weakref
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Callable, Generator, Optional, Type, Union
+from typing import TYPE_CHECKING, Any, Callable, Generator, NoReturn, Optional, Type, Union
 
 from ._call.channel import Channel, pump
 from ._call.ending import Ending
+from ._call.outcomes import Result
 from ._call.steps import Job
 from ._call.streams import StreamReader
 from .messages import ExecuteResponse
@@ -60,7 +61,7 @@ class StreamedCall:
         """Read no further: the response, at once, whatever the thread that reads is at."""
         if self._pid != os.getpid():
             return None  # the call is the parent's
-        self.channel.end(self._ending.leave(self._reader.abandoned))
+        self.channel.end(self._ending.leave(self._abandoned))
         self.channel.leave()
         self._reader.leave()
         if self._task is not None:
@@ -68,10 +69,30 @@ class StreamedCall:
             self.channel.wait(_PATIENCE_S)  # for whoever else is just ending it
         return self.channel.response or self._ending.describe(self._reader.abandoned())
 
+    def _abandoned(self) -> Result:
+        self._reader.leave()  # before anything is logged, which may take its time
+        return self._reader.abandoned()
+
 
 def _told(channel: Channel, response: Optional[ExecuteResponse]) -> Optional[ExecuteResponse]:
     channel.end(response)
     return response
+
+
+#: How streams are read, for who has taken another way.
+_WAYS = (
+    "In an event loop write `async with adapter.execute_stream_async(request) as stream:` and in it `async for text in "
+    "stream:`; in a script, `with adapter.execute_stream(request) as stream:` and in it `for text in stream:`"
+)
+
+
+def _refuse(why: str) -> Callable[..., NoReturn]:
+    """A method that is none, and says what to write."""
+
+    def refuse(self: object, *_: object) -> NoReturn:
+        raise TypeError(f"{why}. {_WAYS}")
+
+    return refuse
 
 
 class _Stream:
@@ -106,6 +127,11 @@ class TextStream(_Stream):
     Iterating raises nothing for what happens to the call: it ends, and ``response`` says how. The call begins with the
     ``with`` or with the first text that is asked for.
     """
+
+    if not TYPE_CHECKING:  # a type checker finds these mistakes by itself
+        __await__ = _refuse("execute_stream() is not awaited")
+        __aiter__ = _refuse("execute_stream() is read by `for`, not by `async for`")
+        __aenter__ = __aexit__ = _refuse("execute_stream() is entered by `with`, not by `async with`")
 
     def __init__(self, call: Union[StreamedCall, ExecuteResponse]) -> None:
         super().__init__(call)
@@ -188,8 +214,14 @@ class AsyncTextStream(_Stream):
     ``async with`` or with the first text that is asked for. Leaving it, or being cancelled in it, ends it at once.
     """
 
+    if not TYPE_CHECKING:  # a type checker finds these mistakes by itself
+        __await__ = _refuse("execute_stream_async() is not awaited")
+        __iter__ = _refuse("execute_stream_async() is read by `async for`, not by `for`")
+        __enter__ = __exit__ = _refuse("execute_stream_async() is entered by `async with`, not by `with`")
+
     def __init__(self, call: Union[StreamedCall, ExecuteResponse]) -> None:
         super().__init__(call)
+        self._is_awaited = False
         if self._call is not None:
             # Dropped without a with it must not keep its place, nor the thread that reads.
             weakref.finalize(self, self._call.leave).atexit = False
@@ -220,7 +252,13 @@ class AsyncTextStream(_Stream):
                 return text
             if text is None:
                 raise StopAsyncIteration
-            await _something(channel)
+            if self._is_awaited:
+                raise RuntimeError("another task waits for this stream's next text; one at a time can")
+            self._is_awaited = True
+            try:
+                await _something(channel)
+            finally:
+                self._is_awaited = False
 
     def _begin(self) -> None:
         if self._call is not None and not self._is_begun:

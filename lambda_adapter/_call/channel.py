@@ -10,8 +10,10 @@ from ..messages import ExecuteResponse
 from .steps import Steps
 
 #: With so many texts, or characters, on their way the thread that reads waits, and so the function is slowed.
-_MAX_TEXTS = 16
+_MAX_TEXTS = 64
 _MAX_CHARS = 262_144
+#: It goes on with no more than this share of that, since each wait costs as much as many texts.
+_REFILL = 0.5
 
 
 class Channel:
@@ -20,8 +22,10 @@ class Channel:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         # Reentrant: a finalizer may leave, whatever this thread is at.
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         # All below is changed under the lock.
+        self._waiting = 0
         self._texts: Deque[str] = deque()
         self._chars = 0
         self._left = False
@@ -31,28 +35,31 @@ class Channel:
         self.response: Optional[ExecuteResponse] = None
 
     def put(self, text: str, deadline_s: Optional[float]) -> bool:
-        """Send a text, and wait until there is room for another, or until then; whether anybody wants one."""
-        with self._changed:
+        """Send a text, and wait until there is room for another, or until then; whether anybody wants one.
+
+        Behind the response nothing is sent: its message does not have it.
+        """
+        with self._lock:
+            if self._left or self._has_ended:
+                return not self._left
             self._texts.append(text)
             self._chars += len(text)
             self._rouse()
-            while self._is_full and not self._left:
-                limit_s = None if deadline_s is None else deadline_s - self._clock()
-                if limit_s is not None and limit_s <= 0:
-                    break
-                self._changed.wait(limit_s)
+            if self._fills(1.0):
+                limit_s = None if deadline_s is None else max(0.0, deadline_s - self._clock())
+                self._wait_for(lambda: self._left or not self._fills(_REFILL), limit_s)
             return not self._left
 
     def end(self, response: Optional[ExecuteResponse], exception: Optional[BaseException] = None) -> None:
         """Say how the call ended. The first who knows is right; None is said by who is not the first."""
-        with self._changed:
+        with self._lock:
             if self.response is None and self._exception is None:
                 self.response, self._exception = response, exception
                 self._rouse()
 
     def leave(self) -> None:
         """Want nothing more."""
-        with self._changed:
+        with self._lock:
             self._left = True
             self._texts.clear()
             self._chars = 0
@@ -64,12 +71,11 @@ class Channel:
         Raises:
             BaseException: What ended the thread that reads, if that is no affair of the call's.
         """
-        with self._changed:
+        with self._lock:
             if self._texts:
-                was_full = self._is_full
                 text = self._texts.popleft()
                 self._chars -= len(text)
-                if was_full:
+                if self._waiting and not self._fills(_REFILL):
                     self._changed.notify_all()
                 return text
             if self._exception is not None:
@@ -78,29 +84,38 @@ class Channel:
 
     def wait(self, limit_s: Optional[float] = None) -> None:
         """Block until there is something to take, or the response."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._texts or self._has_ended, limit_s)
+        with self._lock:
+            self._wait_for(lambda: self._texts or self._has_ended, limit_s)
 
     def wake(self, wake: Callable[[], object]) -> bool:
         """Have ``wake`` called once there is something to take; False when there is already."""
-        with self._changed:
+        with self._lock:
             if self._texts or self._has_ended or self._left:
                 return False
             self._wake = wake
             return True
 
-    @property
-    def _is_full(self) -> bool:
-        return len(self._texts) >= _MAX_TEXTS or self._chars >= _MAX_CHARS
+    def _fills(self, share: float) -> bool:
+        """Whether so large a share of the texts that may be on their way are."""
+        return len(self._texts) >= _MAX_TEXTS * share or self._chars >= _MAX_CHARS * share
+
+    def _wait_for(self, condition: Callable[[], object], limit_s: Optional[float]) -> None:
+        self._waiting += 1
+        try:
+            self._changed.wait_for(condition, limit_s)
+        finally:
+            self._waiting -= 1
 
     @property
     def _has_ended(self) -> bool:
         return self.response is not None or self._exception is not None
 
     def _rouse(self) -> None:
-        self._changed.notify_all()
-        wake, self._wake = self._wake, None
+        if self._waiting:
+            self._changed.notify_all()
+        wake = self._wake
         if wake is not None:
+            self._wake = None
             with contextlib.suppress(RuntimeError):  # its event loop is closed
                 wake()
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import List, Optional
+from typing import Callable, List, Optional
 
 import attrs
 
@@ -60,7 +60,14 @@ class Progress:
     #: Of an answer that is read as it comes: what has been shown of it, and since when.
     texts: List[str] = attrs.field(factory=list)
     first_text_at_s: Optional[float] = None
+    #: Gives what came of it beside that and could not be shown, because it may be JSON.
+    held_back: Callable[[], str] = str
     head: Head = NO_HEAD
+
+    @property
+    def text(self) -> str:
+        """All that came of the answer, shown or not."""
+        return "".join(self.texts) + self.held_back()
 
     @property
     def first_text_s(self) -> Optional[float]:
@@ -70,7 +77,8 @@ class Progress:
 
 def partial(failure: Failure, progress: Progress, final: Optional[WhyEnded] = None) -> Outcome:
     """The outcome of an attempt that failed while its answer came: with the text so far."""
-    said = FunctionAnswer(success=False, message="".join(progress.texts)) if progress.texts else None
+    text = progress.text
+    said = FunctionAnswer(success=False, message=text) if text else None
     return Outcome(failure.executed, said, failure, progress.head, final=final)
 
 
@@ -84,7 +92,7 @@ def timed_out(deadline: Deadline, progress: Progress) -> Result:
     """The result of a call whose time is up while an attempt is in flight, or about to be."""
     attempts = max(1, progress.attempts)
     duration_s = 0.0 if progress.started_s is None else time.monotonic() - progress.started_s
-    if progress.texts:
+    if progress.text:
         outcome = out_of_time(deadline, progress)
         return Result(outcome, attempts, duration_s, "total_timeout", progress.first_text_s)
     cause = f"{deadline.cause} while attempt {attempts} is in flight, which may still finish"

@@ -68,6 +68,7 @@ class StreamReader:
         with self._lock:
             self._raw = raw
         texts, complete = TextReader(), None
+        progress.held_back = texts.held_back
         given_back = False
         try:
             for frame in () if self._left else raw.frames(self._limit(deadline)):
@@ -79,6 +80,7 @@ class StreamReader:
                     self._note(text)
                     if not (yield text) or self._left:
                         return _abandoned(progress)
+                texts.check()
             if complete is not None:
                 given_back = True
                 raw.give_back()
@@ -134,7 +136,7 @@ class StreamReader:
         if self._left:
             return _abandoned(progress)
         if deadline is not None and deadline.is_up(self._clock()):
-            return out_of_time(deadline, progress) if progress.texts else Outcome("maybe", None, Failure("timeout"))
+            return out_of_time(deadline, progress) if progress.text else Outcome("maybe", None, Failure("timeout"))
         if exc is None:
             failure = Failure("connection_lost", "the answer ended before the function had")
         else:
@@ -142,13 +144,16 @@ class StreamReader:
             if failure.error_code == "timeout":
                 failure = attrs.evolve(failure, cause="nothing came within read_timeout")
         if not progress.texts:
-            return Outcome(executed=failure.executed, failure=failure, head=progress.head)
+            executed: Executed = "yes" if progress.text else failure.executed
+            outcome = partial(attrs.evolve(failure, executed=executed), progress)
+            progress.held_back = str  # another attempt begins anew
+            return outcome
         # Its reader has seen the beginning: another attempt would begin anew.
         return partial(attrs.evolve(failure, executed="yes", transient=False), progress, final="may_have_run")
 
 
 def _abandoned(progress: Progress) -> Outcome:
-    executed: Executed = "yes" if progress.texts else "maybe" if progress.attempts else "no"
+    executed: Executed = "yes" if progress.text else "maybe" if progress.attempts else "no"
     return partial(Failure("abandoned", executed=executed), progress, final="ended")
 
 

@@ -158,7 +158,8 @@ ENDINGS = {
         "invalid_response",
     ),
     "half a character at the end": ([payload_chunk("Hü".encode()[:2]), invoke_complete()], ["H"], "invalid_response"),
-    "no UTF-8": ([payload_chunk(b"H\xff"), invoke_complete()], [], "invalid_response"),
+    "no UTF-8": ([payload_chunk(b"H\xff"), invoke_complete()], ["H"], "invalid_response"),
+    "no UTF-8 and no end": ([payload_chunk(b"H\xff")], ["H"], "invalid_response"),
     "an end that is no JSON": (
         [payload_chunk(b"H"), frame({":event-type": "InvokeComplete", ":message-type": "event"}, b"[")],
         ["H"],
@@ -242,6 +243,39 @@ def test_what_was_seen_is_never_tried_again(serve, make_adapter, how, then):
     assert read.texts == ["Hel"]
     assert read.response.invocation.why_ended == "may_have_run"
     assert len(server.requests) == 1
+
+
+#: Held back until the end, for it may be an object with ``success``.
+HELD = '{"city": "Tromsø", "days": ['
+HELD_BACK = {
+    "cut": (begun(HELD, then="close"), "connection_lost"),
+    "reset": (begun(HELD, steps=(0.05,), then="reset"), "connection_lost"),
+    "silence": (begun(HELD), "timeout"),
+    "failure": (fs.raw(body_of([payload_chunk(HELD.encode()), invoke_complete(FAILED)]), "close"), "function_error"),
+    "no UTF-8": (fs.raw(body_of(frames_of([HELD.encode() + b"\xff"])), "close"), "invalid_response"),
+    "no frame": (begun(HELD, steps=(b"c\r\nno frame, is it",), then="close"), "invalid_response"),
+}
+
+
+@pytest.mark.parametrize(("reaction", "code"), HELD_BACK.values(), ids=HELD_BACK)
+def test_what_was_held_back_is_in_the_message(read_from, how, reaction, code):
+    read = read_from(reaction, how, read_timeout=0.3)
+    assert (read.texts, read.response.error_code, read.response.message) == ([], code, HELD)
+    assert read.response.invocation.executed == "yes"
+    assert read.response.invocation.first_text_s is None
+
+
+def test_what_was_held_back_is_in_the_message_of_who_is_out_of_time(read_from, how):
+    read = read_from(begun(HELD), how, total_timeout=0.3)
+    assert (read.texts, read.response.error_code, read.response.message) == ([], "timeout", HELD)
+
+
+def test_what_was_held_back_is_tried_again(serve, make_adapter, how):
+    server = serve([HELD_BACK["cut"][0], fs.aws_error("AccessDeniedException", 403)])
+    adapter = make_adapter(endpoint_url=server.endpoint_url, initial_retry_delay=0.001)
+    response = how(adapter, REQUEST).response
+    assert (response.error_code, response.message, response.invocation.attempts) == ("access_denied", None, 2)
+    assert response.invocation.executed == "maybe"
 
 
 def test_more_than_any_function_streams(read_from, monkeypatch, how):

@@ -13,6 +13,7 @@ import time
 
 import pytest
 import trustme
+from botocore.eventstream import EventStreamBuffer
 
 from support.paths import PROJECT
 
@@ -111,6 +112,43 @@ def test_records_have_about_the_size_in_the_functions_name(invoke):
     records = invoke("records-100000")[2]["records"]
     assert len(records) == 1_000
     assert 0.9 < len(json.dumps(records)) / 100_000 < 1.2
+
+
+def stream_path(function):
+    return f"/2021-11-15/functions/{function}/response-streaming-invocations"
+
+
+@pytest.mark.parametrize(("function", "texts"), [("stream-2-0", 2), ("stream-70-0", 70), ("stream-3-20", 3)])
+def test_a_stream_is_what_botocore_reads(connect, function, texts):
+    connection = connect()
+    connection.request("POST", stream_path(function), b"{}")
+    answer = connection.getresponse()
+    frames = EventStreamBuffer()
+    frames.add_data(answer.read())
+    events = list(frames)
+    assert [event.headers[":event-type"] for event in events] == ["PayloadChunk"] * texts + ["InvokeComplete"]
+    assert {event.payload.decode() for event in events[:-1]} == {"Light rain until five, 18 °C. "}
+    assert events[-1].payload == b"{}"
+
+
+def test_the_texts_of_a_stream_are_as_far_apart_as_its_name_says(connect):
+    connection = connect()
+    started = time.monotonic()
+    connection.request("POST", stream_path("stream-4-30"), b"{}")
+    answer = connection.getresponse()
+    assert answer.read1()
+    assert time.monotonic() - started < 0.09
+    answer.read()
+    assert time.monotonic() - started >= 0.09
+    connection.request("POST", path_of("delay-0"), b"{}")
+    assert connection.getresponse().status == 200
+
+
+@pytest.mark.parametrize("function", ["stream-2", "stream-x-0", "delay-0"])
+def test_what_cannot_be_streamed_is_not_found(connect, function):
+    connection = connect()
+    connection.request("POST", stream_path(function), b"{}")
+    assert connection.getresponse().status == 404
 
 
 def test_a_large_body_in_pieces_is_one_request(connect, invoke):

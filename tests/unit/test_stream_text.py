@@ -1,6 +1,7 @@
 """A streamed answer's bytes become text: whole characters as they come, and what counts only as a whole, whole."""
 
 import random
+import time
 
 import pytest
 
@@ -9,6 +10,7 @@ from lambda_adapter._wire.answer import InvalidAnswerError
 from lambda_adapter._wire.frames import Complete, FrameReader
 from lambda_adapter._wire.stream import TextReader
 from lambda_adapter.local.event_stream import invoke_complete, payload_chunk
+from support.waiting import SOON_S
 
 NULS = b"\0" * 8
 HEAD = b'{"statusCode":200,"headers":{"Content-Type":"text/plain"},"cookies":[]}' + NULS
@@ -19,6 +21,7 @@ TEXT = "Grüße, 世界 🎲 — e\u0301 {} \0\0 end"
 def read(pieces, payload=b"{}"):
     reader = TextReader()
     shown = [reader.feed(piece) for piece in pieces]
+    reader.check()
     return shown, reader.end(payload)
 
 
@@ -125,6 +128,16 @@ def test_what_only_looks_like_one_is_text(data):
     assert ended.function_error is None
 
 
+@pytest.mark.parametrize(
+    "data",
+    [rb'{"success": true, "message": "\ud800"}', b'{"success": true, "a": NaN}', b'{"success":false,"a":1e999}'],
+    ids=repr,
+)
+def test_an_answer_that_execute_would_not_take_is_none_here(data):
+    with pytest.raises(InvalidAnswerError):
+        read([data])
+
+
 def test_an_emulators_error_object_is_an_error():
     shown, ended = read([b'{"errorType": "KeyError", "errorMessage": "city"}'])
     assert (shown, ended.text, ended.function_error) == ([""], "", "KeyError: city")
@@ -154,6 +167,70 @@ def test_what_is_shown_when(pieces, shown):
 def test_no_utf8_is_no_text(pieces):
     with pytest.raises(InvalidAnswerError, match="not UTF-8"):
         read(pieces)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["Grüße".encode("latin-1")], ["Gr"]),
+        ([b"Hel\xfflo"], ["Hel"]),
+        (["Hü".encode()[:2], b"(!"], ["H", ""]),
+        ([b"a", "ü".encode() + b"b\xff"], ["a", "üb"]),
+        ([b"{", b"name}\xff"], ["", "{name}"]),
+    ],
+    ids=["at once", "in the middle", "half a character", "in a later piece", "was held back"],
+)
+def test_what_stands_before_bytes_that_are_no_text_is_shown(pieces, shown):
+    reader = TextReader()
+    assert [reader.feed(piece) for piece in pieces] == shown
+    with pytest.raises(InvalidAnswerError, match="not UTF-8"):
+        reader.check()
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b'{"a": 1, "b', '{"a": 1, "b'),
+        (b"\n\n", "\n\n"),
+        (b'"', '"'),
+        ('{"a": "ü'.encode()[:-1], '{"a": "'),
+        (b'{"a": "x\xff"', '{"a": "x'),
+        (NULS + b'{"a": 1', '{"a": 1'),
+        (b"Hi", ""),
+        (b"{", ""),
+        (b'{"stat', ""),
+        (b'{"statusCode": 200, "he', ""),
+        (b'{"success": true, "mess', ""),
+        (b'{"message": "m", "success": tr', ""),
+        (b'{"errorMessage": "secret", "st', ""),
+        (b'"{\\"succ', ""),
+        (b'"{\\"success\\": tr', ""),
+        (b"\0\0", ""),
+        (b'{"statusCode": 502}' + NULS + b"<html>", ""),
+    ],
+    ids=repr,
+)
+def test_what_was_held_back_when_an_answer_breaks_off(data, told):
+    reader = TextReader()
+    reader.feed(data)
+    assert reader.held_back() == told
+
+
+@pytest.mark.parametrize("begin", [b"", b"{"], ids=["bare", "a brace"])
+def test_white_space_is_looked_at_once(begin):
+    """It takes a fraction of a second, and half a minute if each byte has all before it looked at again."""
+    reader = TextReader()
+    began = time.process_time()
+    assert not any(reader.feed(byte) for byte in (begin, *[b" "] * 200_000))
+    assert time.process_time() - began < SOON_S
+    assert reader.feed(b"x") == (begin + b" " * 200_000 + b"x").decode()
+
+
+def test_a_head_is_looked_for_once():
+    """What is no head before the first NUL bytes is none before later ones: JSON holds no NUL byte."""
+    shown, ended = read([b'{"a": "' + NULS, *[NULS] * 3, b'"}'])
+    assert not any(shown)
+    assert ended.text == '{"a": "' + "\0" * 32 + '"}'
 
 
 def test_an_end_within_a_character_is_none():
