@@ -1,0 +1,68 @@
+"""Many requests, each with a session of its own, and a function that answers with the session."""
+
+import itertools
+import json
+import threading
+
+from support import fault_server as fs
+from support.waiting import SOON_S
+
+
+class Function:
+    """A server's script that answers with the session, holds the ones it is told to, and counts.
+
+    Session "0" is held until ``together`` requests have come.
+    """
+
+    def __init__(self, held=(), together=1):
+        self._missing = together
+        self._complete = threading.Event()
+        self.gates = {session: threading.Event() for session in held}
+        self.arrived = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._running = 0
+        self.most = 0
+
+    def __call__(self, request):
+        session = json.loads(request.body)["request_id"]
+        with self._lock:
+            self._running += 1
+            self._missing -= 1
+            self.most = max(self.most, self._running)
+        if self._missing <= 0:
+            self._complete.set()
+        self.arrived.release()
+        if session == "0":
+            self._complete.wait(SOON_S)
+        gate = self.gates.get(session)
+        if gate:
+            gate.wait(SOON_S)
+        with self._lock:
+            self._running -= 1
+        return fs.answer({"success": True, "message": session})
+
+    def let_go(self, *sessions):
+        for session in sessions or self.gates:
+            self.gates[session].set()
+
+    end = let_go
+
+    def has_begun(self, calls):
+        for _ in range(calls):
+            assert self.arrived.acquire(timeout=SOON_S)
+
+
+class Requests:
+    """Requests with the sessions "0", "1" and so on, without an end; ``read`` has those that were taken."""
+
+    def __init__(self, make_request):
+        self._make = make_request
+        self.read = []
+
+    def __iter__(self):
+        for number in itertools.count():
+            self.read.append(self._make(session_id=str(number)))
+            yield self.read[-1]
+
+    def first(self, count):
+        return itertools.islice(self, count)
