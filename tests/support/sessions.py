@@ -1,5 +1,6 @@
 """Many requests, each with a session of its own, and a function that answers with the session."""
 
+import asyncio
 import itertools
 import json
 import threading
@@ -22,10 +23,13 @@ class Function:
         self._lock = threading.Lock()
         self._running = 0
         self.most = 0
+        #: In the order in which they came.
+        self.sessions = []
 
     def __call__(self, request):
         session = json.loads(request.body)["request_id"]
         with self._lock:
+            self.sessions.append(session)
             self._running += 1
             self._missing -= 1
             self.most = max(self.most, self._running)
@@ -66,3 +70,38 @@ class Requests:
 
     def first(self, count):
         return itertools.islice(self, count)
+
+
+async def aiter_of(requests):
+    """The same requests from an asynchronous iterable."""
+    for request in requests:
+        yield request
+
+
+async def collect(pairs, each=lambda pair: None):
+    """All pairs of an asynchronous iterable."""
+    collected = []
+    async for pair in pairs:
+        each(pair)
+        collected.append(pair)
+    return collected
+
+
+def many_blocking(adapter, requests, each=lambda pair: None):
+    collected = []
+    for pair in adapter.execute_many(requests):
+        each(pair)
+        collected.append(pair)
+    return collected
+
+
+def many_async(adapter, requests, each=lambda pair: None):
+    return asyncio.run(collect(adapter.execute_many_async(requests), each), debug=True)
+
+
+def many_async_of_async(adapter, requests, each=lambda pair: None):
+    return asyncio.run(collect(adapter.execute_many_async(aiter_of(requests)), each), debug=True)
+
+
+#: The ways of many calls.
+MANY = {"blocking": many_blocking, "async": many_async, "async from async": many_async_of_async}
