@@ -4,6 +4,7 @@ A request that was read is under way until its pair was yielded, and no more are
 one is read when the last one has its place: with others in all places a batch waits, with one call.
 """
 
+import contextlib
 import os
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -160,8 +161,7 @@ async def pairs_async(
     changed = asyncio.Event()
 
     def wake() -> None:
-        # No loop that is closed waits for anything.
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(changed.set)
 
     def look(reader: "asyncio.Task[None]") -> None:

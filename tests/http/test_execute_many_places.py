@@ -190,6 +190,19 @@ def test_an_async_batch_within_an_async_batch_makes_progress(make_adapter, make_
     asyncio.run(asyncio.wait_for(run(), SOON_S), debug=True)
 
 
+def test_a_batch_that_waited_takes_all_the_places_that_come_free(many, crowded, requests):
+    """It hears of its place when it gets it, and not when that call ends."""
+    adapter, function = crowded(places=3)
+    batch = Thread(lambda: many(adapter, requests.first(6)))
+    until(lambda: adapter._workers.waiting == 1)
+    function.hold("0", "1", "2")
+    function.let_go("held 0", "held 1", "held 2")
+    function.has_begun(3)
+    assert len(requests.read) == 3
+    function.let_go()
+    assert len(batch.result()) == 6
+
+
 def test_closing_the_adapter_ends_a_batch_that_waits(many, crowded, requests):
     adapter, function = crowded(max_pending=0)
     batch = Thread(lambda: many(adapter, requests.first(20)))

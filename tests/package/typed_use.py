@@ -164,8 +164,7 @@ async def call_many_async(
         told.append(f"{request.platform}: {response.message}")
         break
     await as_they_come.aclose()
-    for request, _ in adapter.execute_many_async(requests):  # type: ignore[attr-defined]
-        pass
+    list(adapter.execute_many_async(requests))  # type: ignore[call-overload]
     return told
 
 

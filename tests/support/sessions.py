@@ -18,7 +18,8 @@ class Function:
     def __init__(self, held=(), together=1):
         self._missing = together
         self._complete = threading.Event()
-        self.gates = {session: threading.Event() for session in held}
+        self.gates = {}
+        self.hold(*held)
         self.arrived = threading.Semaphore(0)
         self._lock = threading.Lock()
         self._running = 0
@@ -44,6 +45,9 @@ class Function:
         with self._lock:
             self._running -= 1
         return fs.answer({"success": True, "message": session})
+
+    def hold(self, *sessions):
+        self.gates.update((session, threading.Event()) for session in sessions)
 
     def let_go(self, *sessions):
         for session in sessions or self.gates:
