@@ -499,3 +499,20 @@ def test_a_child_has_no_part_in_the_batch_of_its_parent(make_adapter, make_reque
     function.let_go()
     assert sorted(sessions(pairs)) == ["1", "2"]
     assert sorted(function.sessions) == ["0", "1", "2", "child"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_that_leaves_ends_no_call_of_its_parent(make_adapter, requests, serve):
+    server = serve(lambda request: GOOD if request.number == 2 else THROTTLED)
+    adapter = make_adapter(endpoint_url=server.endpoint_url, max_concurrency=2, **FOREVER)
+    pairs = adapter.execute_many(requests.first(2))
+    assert next(pairs)[1].success
+    until(lambda: adapter._workers.parked == 1)
+
+    def in_the_child():
+        pairs.close()
+        return adapter.health.total_requests == 1
+
+    in_child(in_the_child, SOON_S)()
+    assert adapter._workers.parked == 1
+    pairs.close()
