@@ -65,7 +65,8 @@ class Calls(Generic[R]):
     def begin(self, request: R) -> None:
         """Begin another call; one that is refused has finished."""
         self._check_process()
-        # Whether to tell of the place; set before the call can get it, so that none is missed.
+        # Whether to tell of the place. Set before the call can get it, so that none is missed; cleared where it has it,
+        # so that not each call wakes its reader twice.
         waits: List[bool] = [True]
 
         def has_place() -> None:

@@ -25,7 +25,7 @@ class Thread:
 
     def __init__(self, work):
         self._result = []
-        self._thread = threading.Thread(target=lambda: self._result.append(work()))
+        self._thread = threading.Thread(target=lambda: self._result.append(work()), daemon=True)
         self._thread.start()
 
     @property
