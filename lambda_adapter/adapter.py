@@ -5,16 +5,16 @@ import math
 import sys
 import time
 from concurrent.futures import Future
-from queue import SimpleQueue
 from typing import (
     TYPE_CHECKING,
     Any,
+    AsyncGenerator,
+    AsyncIterable,
     Awaitable,
     Callable,
     Dict,
     FrozenSet,
     Iterable,
-    Iterator,
     List,
     Optional,
     Tuple,
@@ -29,6 +29,7 @@ from attrs.validators import optional
 from ._aws import failures
 from ._aws.clients import ClientLease, ClientSettings, GivenClient, LambdaClient
 from ._aws.failures import Failure
+from ._call import many
 from ._call.attempts import Invoker
 from ._call.backoff import Backoff
 from ._call.deadline import Deadline
@@ -361,37 +362,69 @@ class LambdaAdapter:
         """
         return await self._run_async(self._job(request))
 
-    def execute_many(self, requests: Iterable[R]) -> Iterator[Tuple[R, ExecuteResponse]]:
+    def execute_many(self, requests: Iterable[R]) -> "Generator[Tuple[R, ExecuteResponse], None, None]":
         """Run the module for each request, ``max_concurrency`` at once, and yield pairs as calls finish.
 
-        ``requests`` may be endless: it is read only as fast as calls finish. Closing the generator ends calls that
-        wait; attempts in flight finish in their threads.
+        ``requests`` may be endless: no more than ``max_concurrency`` of them are read ahead of the pairs, and the next
+        one only when the last one has its place. Where other callers have all places a batch waits, with one call that
+        neither ``max_pending`` nor ``max_pending_per_community`` refuses or counts.
+
+        To stop early and lose nothing, let ``requests`` end: what is under way is still yielded. Closing the generator
+        instead ends calls that wait; attempts in flight finish in their threads.
+
+        Example::
+
+            def until_told(requests, stop):
+                for request in requests:
+                    yield request
+                    if stop.is_set():  # a threading.Event, which a signal handler sets
+                        return
+
+            for request, response in adapter.execute_many(until_told(requests, stop)):
+                ...
 
         Args:
-            requests: What ``execute`` takes, from any iterable.
+            requests: What ``execute`` takes, from any iterable. Answers that come while it makes one wait for its next
+                request are yielded after that.
 
         Yields:
             Each request with its response, in the order in which they finish.
+
+        Raises:
+            Exception: ``requests`` raised it; what was under way is yielded first.
         """
-        finished: SimpleQueue[Future[ExecuteResponse]] = SimpleQueue()
-        running: Dict[Future[ExecuteResponse], R] = {}
-        try:
-            for request in requests:
-                future = self._begin(request)
-                if isinstance(future, ExecuteResponse):
-                    yield request, future
-                    continue
-                running[future] = request
-                future.add_done_callback(finished.put)
-                while running and (len(running) >= self.max_concurrency or not finished.empty()):
-                    done = finished.get()
-                    yield running.pop(done), done.result()
-            while running:
-                done = finished.get()
-                yield running.pop(done), done.result()
-        finally:
-            for future in running:
-                future.cancel()
+        return many.pairs(many.Calls(self._begin, self.max_concurrency), requests)
+
+    def execute_many_async(
+        self, requests: Union[Iterable[R], AsyncIterable[R]]
+    ) -> "AsyncGenerator[Tuple[R, ExecuteResponse], None]":
+        """``execute_many`` for the caller's event loop, for plain and for asynchronous iterables.
+
+        A task reads ``requests``, a plain iterable too, in the event loop's thread; so answers are yielded while an
+        asynchronous one waits for its next request. It reads on while the loop's body is at work, up to
+        ``max_concurrency`` requests ahead.
+
+        Leave it by ``contextlib.aclosing`` (Python 3.10) or ``aclose()``: a bare ``break`` leaves that to the garbage
+        collector. Closing it, and cancelling whoever iterates, cancels a wait for the next request and ends calls that
+        wait; attempts in flight finish in their threads.
+
+        Example::
+
+            async with contextlib.aclosing(adapter.execute_many_async(requests)) as pairs:
+                async for request, response in pairs:
+                    ...
+
+        Args:
+            requests: What ``execute`` takes, from any iterable or asynchronous iterable. To stop early and lose
+                nothing, let it end.
+
+        Yields:
+            Each request with its response, in the order in which they finish.
+
+        Raises:
+            Exception: ``requests`` raised it; what was under way is yielded first.
+        """
+        return many.pairs_async(self._begin, self.max_concurrency, requests)
 
     def execute_stream(self, request: Request) -> "TextStream":
         """Run the module and read its answer as it is written, in the caller's thread.
@@ -465,11 +498,14 @@ class LambdaAdapter:
 
         return StreamedCall(job, reader, ending, submit, self._workers.wait)
 
-    def _begin(self, request: Request) -> "Union[ExecuteResponse, Future[ExecuteResponse]]":
-        """Hand a call to the adapter's own threads; or the answer to one that makes no attempt."""
+    def _begin(
+        self, request: Request, has_place: Callable[[], object]
+    ) -> "Union[ExecuteResponse, Future[ExecuteResponse]]":
+        """Hand one call of many to the adapter's own threads; or the answer to one that makes no attempt."""
         job = self._job(request)
         if isinstance(job, ExecuteResponse):
             return job
+        job = attrs.evolve(job, steps=many.announced(job.steps, has_place), is_patient=True)
         return self._submit(lambda: self._workers.submit(lambda: job))
 
     def _run(self, job: "Job[ExecuteResponse]") -> ExecuteResponse:

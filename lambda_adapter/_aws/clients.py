@@ -373,7 +373,8 @@ def _refuse_unreadable(response_dict: Dict[str, Any], **_: object) -> None:
 
 
 def _is_success(response_dict: Dict[str, Any]) -> bool:
-    return 200 <= response_dict["status_code"] < 300
+    status: int = response_dict["status_code"]
+    return 200 <= status < 300
 
 
 #: What answers are looked at for before botocore makes something of them. A function's answer is read and counted by

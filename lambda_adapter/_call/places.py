@@ -13,11 +13,13 @@ class QueueFullError(Exception):
 class _Group(Generic[T]):
     """What one group waits for: items that have had a place before go first."""
 
-    __slots__ = ("again", "new")
+    __slots__ = ("again", "counted", "new")
 
     def __init__(self) -> None:
         self.again: OrderedDict[T, None] = OrderedDict()
-        self.new: OrderedDict[T, None] = OrderedDict()
+        #: Each with whether the limits count it.
+        self.new: OrderedDict[T, bool] = OrderedDict()
+        self.counted = 0
 
 
 class Places(Generic[T]):
@@ -40,6 +42,8 @@ class Places(Generic[T]):
         self.taken = 0
         #: How many items wait for their first place.
         self.new = 0
+        #: How many of them the limits count.
+        self._counted = 0
 
     def could_go_to(self) -> bool:
         """Whether a place is free and an item waits for one."""
@@ -49,26 +53,28 @@ class Places(Generic[T]):
         """Raises:
         QueueFullError: No further item of ``group`` may wait.
         """
-        waiting = self.taken + self.new - self._places
+        waiting = self.taken + self._counted - self._places
         if waiting < 0:
             return
         if self._max_pending is not None and waiting >= self._max_pending:
             raise QueueFullError(f"{self._places} calls are under way and {self._max_pending} wait")
         most = self._max_pending_per_group
-        if (most is not None and group in self._groups and len(self._groups[group].new) >= most) or most == 0:
+        if (most is not None and group in self._groups and self._groups[group].counted >= most) or most == 0:
             raise QueueFullError(
                 f"max_pending_per_community allows {most} of this community's calls to wait, and so many do"
             )
 
-    def wait(self, item: T, group: Hashable, again: bool = False) -> None:
-        """Let ``item`` wait for a place; ``again``: it has had one before."""
+    def wait(self, item: T, group: Hashable, again: bool = False, counts: bool = True) -> None:
+        """Let ``item`` wait for a place; ``again``: it has had one before; ``counts``: the limits count it."""
         waits = self._groups.get(group)
         if waits is None:
             waits = self._groups[group] = _Group()
         if again:
             waits.again[item] = None
         else:
-            waits.new[item] = None
+            waits.new[item] = counts
+            waits.counted += counts
+            self._counted += counts
             self.new += 1
 
     def discard(self, item: T, group: Hashable) -> bool:
@@ -77,7 +83,9 @@ class Places(Generic[T]):
         if waits is None or not (item in waits.new or item in waits.again):
             return False
         if item in waits.new:
-            del waits.new[item]
+            counts = waits.new.pop(item)
+            waits.counted -= counts
+            self._counted -= counts
             self.new -= 1
         else:
             del waits.again[item]

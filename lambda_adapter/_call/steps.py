@@ -44,6 +44,8 @@ class Job(Generic[T]):
     #: Gives the result when the time is up within a step, and None when the steps have ended after all. Once it has
     #: given one, the steps return None.
     late: Optional[Callable[[], Optional[T]]] = None
+    #: Whether it waits for its place however many others do, and is not counted among those.
+    is_patient: bool = False
 
 
 class Task(_Future):

@@ -117,8 +117,9 @@ class Workers(Executor):
         if job.deadline_s is not None:
             self._timer.wake_by(job.deadline_s)
         if job.needs_place:
-            self._places.check_room(job.group)
-            self._places.wait(task, job.group)
+            if not job.is_patient:
+                self._places.check_room(job.group)
+            self._places.wait(task, job.group, counts=not job.is_patient)
             try:
                 self._dispatch()
             except NoThreadError:

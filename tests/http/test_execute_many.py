@@ -1,8 +1,6 @@
 """execute_many: pairs as calls finish, from any iterable, read no faster than calls end; nothing is left behind."""
 
 import gc
-import itertools
-import json
 import threading
 import types
 import weakref
@@ -14,70 +12,13 @@ from lambda_adapter import LocalLambda
 from support import fault_server as fs
 from support.calls import FOREVER, GOOD, THROTTLED, TOO_LONG
 from support.clients import Client
+from support.sessions import Function, Requests
 from support.waiting import SOON_S, until
-
-
-class Function:
-    """A server's script that answers with the session, holds the ones it is told to, and counts.
-
-    Session "0" is held until ``together`` requests have come.
-    """
-
-    def __init__(self, held=(), together=1):
-        self._missing = together
-        self._complete = threading.Event()
-        self.gates = {session: threading.Event() for session in held}
-        self.arrived = threading.Semaphore(0)
-        self._lock = threading.Lock()
-        self._running = 0
-        self.most = 0
-
-    def __call__(self, request):
-        session = json.loads(request.body)["request_id"]
-        with self._lock:
-            self._running += 1
-            self._missing -= 1
-            self.most = max(self.most, self._running)
-        if self._missing <= 0:
-            self._complete.set()
-        self.arrived.release()
-        if session == "0":
-            self._complete.wait(SOON_S)
-        gate = self.gates.get(session)
-        if gate:
-            gate.wait(SOON_S)
-        with self._lock:
-            self._running -= 1
-        return fs.answer({"success": True, "message": session})
-
-    def let_go(self, *sessions):
-        for session in sessions or self.gates:
-            self.gates[session].set()
-
-    end = let_go
-
-    def has_begun(self, calls):
-        for _ in range(calls):
-            assert self.arrived.acquire(timeout=SOON_S)
 
 
 @pytest.fixture
 def requests(make_request):
-    """Requests with the sessions "0", "1" and so on, without an end; ``read`` has those that were taken."""
-
-    class Requests:
-        def __init__(self):
-            self.read = []
-
-        def __iter__(self):
-            for number in itertools.count():
-                self.read.append(make_request(session_id=str(number)))
-                yield self.read[-1]
-
-        def first(self, count):
-            return itertools.islice(self, count)
-
-    return Requests()
+    return Requests(make_request)
 
 
 # -- Pairs ----------------------------------------------------------------------------------------
@@ -197,21 +138,6 @@ def test_closing_the_adapter_ends_what_waits_for_a_retry(make_adapter, requests,
     assert codes == ["throttled"] * 3
 
 
-def test_where_nobody_may_wait_the_refused_are_told_and_the_rest_goes_on(make_adapter, requests, serve):
-    """Another batch has all the places: each request is refused at once, and none is lost."""
-    function = Function(held=["0", "1"])
-    adapter = make_adapter(endpoint_url=serve(function).endpoint_url, max_concurrency=2, max_pending=0)
-    busy = threading.Thread(target=lambda: list(adapter.execute_many(requests.first(2))))
-    busy.start()
-    function.has_begun(2)
-    pairs = list(adapter.execute_many(requests.first(30)))
-    assert [response.error_code for _, response in pairs] == ["overloaded"] * 30
-    assert all(response.invocation.attempts == 0 for _, response in pairs)
-    function.let_go()
-    busy.join(SOON_S)
-    assert (adapter.health.total_requests, adapter.health.total_failures) == (2, 0)
-
-
 def test_total_timeout_holds_for_each_call_and_not_for_all_of_them(make_adapter, requests, serve):
     adapter = make_adapter(endpoint_url=serve(THROTTLED).endpoint_url, max_concurrency=2, **TOO_LONG)
     responses = [response for _, response in adapter.execute_many(requests.first(6))]
@@ -290,22 +216,75 @@ def test_of_an_endless_iterable_what_is_done_is_let_go(make_adapter, serve):
 # -- Ending early ---------------------------------------------------------------------------------
 
 
-def test_an_iterable_that_raises_ends_it_with_its_own_exception(make_adapter, make_request, serve):
-    server = serve(Function())
-    adapter = make_adapter(endpoint_url=server.endpoint_url, max_concurrency=2)
+class BrokenError(Exception):
+    pass
+
+
+def test_what_is_in_flight_comes_before_what_the_iterable_raised(make_adapter, requests, serve):
+    function = Function(held=["0", "1", "2"])
+    adapter = make_adapter(endpoint_url=serve(function).endpoint_url, max_concurrency=5)
+    failure = BrokenError("line 4")
 
     def broken():
-        for number in range(3):
-            yield make_request(session_id=str(number))
-        raise KeyError("line 4")
+        yield from requests.first(3)
+        function.has_begun(3)
+        function.let_go()
+        raise failure
 
     pairs, seen = adapter.execute_many(broken()), []
-    with pytest.raises(KeyError, match="line 4"):
+    with pytest.raises(BrokenError) as raised:
         seen.extend(response.message for _, response in pairs)
-    assert 1 <= len(seen) <= 3, "what was still under way is given up"
-    until(lambda: adapter.health.total_requests == len(server.requests))
-    assert len(server.requests) <= 3
-    assert adapter.execute(make_request()).success, "the adapter goes on"
+    assert raised.value is failure
+    assert sorted(seen) == ["0", "1", "2"]
+    assert list(pairs) == []
+
+
+@pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit], ids=lambda kind: kind.__name__)
+def test_who_wants_to_leave_does_not_wait_for_what_is_in_flight(make_adapter, requests, serve, exception):
+    function = Function(held=["0", "1"])
+    adapter = make_adapter(endpoint_url=serve(function).endpoint_url, max_concurrency=5)
+
+    def interrupted():
+        yield from requests.first(2)
+        function.has_begun(2)
+        raise exception
+
+    pairs = adapter.execute_many(interrupted())
+    with pytest.raises(exception):
+        next(pairs)
+    assert adapter.health.total_requests == 0, "both are still held"
+
+
+def test_closing_it_amid_what_a_broken_iterable_left_raises_nothing(make_adapter, requests):
+    adapter = make_adapter(client=Client(), max_concurrency=5)
+
+    def broken():
+        yield from requests.first(3)
+        raise BrokenError
+
+    pairs = adapter.execute_many(broken())
+    next(pairs)
+    pairs.close()
+    assert list(pairs) == []
+
+
+def test_to_stop_and_lose_nothing_the_iterable_ends(make_adapter, requests, serve):
+    function = Function(held=["1", "2", "3"], together=4)
+    adapter = make_adapter(endpoint_url=serve(function).endpoint_url, max_concurrency=4)
+    stop, seen = threading.Event(), []
+
+    def until_told():
+        for request in requests:
+            yield request
+            if stop.is_set():
+                return
+
+    for _, response in adapter.execute_many(until_told()):
+        seen.append(response.message)
+        stop.set()
+        function.let_go()
+    assert sorted(seen) == ["0", "1", "2", "3"]
+    assert len(requests.read) == 4
 
 
 @pytest.mark.parametrize("given", [None, 5, object()], ids=["None", "a number", "an object"])
@@ -326,25 +305,6 @@ def test_closing_it_ends_what_waits_and_lets_what_is_in_flight_finish(make_adapt
     function.let_go()
     until(lambda: adapter.health.total_requests == 3)
     assert (len(server.requests), adapter.health.total_failures) == (3, 0)
-
-
-def test_closing_it_cancels_what_has_not_started(make_adapter, make_request, requests, serve):
-    """Another batch has both places: what the closed one handed over has not begun, and never does."""
-    function = Function(held=["0", "1"])
-    server = serve(function)
-    adapter = make_adapter(endpoint_url=server.endpoint_url, max_concurrency=2)
-    busy = threading.Thread(target=lambda: list(adapter.execute_many(requests.first(2))))
-    busy.start()
-    function.has_begun(2)
-    # The bad request is answered at once, while the one before it waits for a place.
-    pairs = adapter.execute_many([make_request(session_id="waits"), None])
-    assert next(pairs)[1].error_code == "invalid_request"
-    pairs.close()
-    function.let_go()
-    busy.join(SOON_S)
-    assert adapter.execute(make_request(session_id="after")).success
-    sent = {json.loads(request.body)["request_id"] for request in server.requests}
-    assert sent == {"0", "1", "after"}
 
 
 def test_closing_it_ends_what_waits_for_a_retry(make_adapter, requests, serve):

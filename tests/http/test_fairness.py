@@ -139,15 +139,3 @@ def test_a_community_is_the_one_that_the_payload_names(make_adapter, make_reques
         return (await asyncio.gather(*tasks))[-1]
 
     assert (asyncio.run(run()).error_code == "overloaded") is same
-
-
-def test_a_raid_is_shed_by_execute_many_too(make_adapter, make_request, serve):
-    held = Held()
-    adapter = make_adapter(endpoint_url=serve(held).endpoint_url, max_concurrency=1, max_pending_per_community=0)
-    busy = threading.Thread(target=lambda: list(adapter.execute_many([make_request()])))
-    busy.start()
-    assert held.arrived.acquire(timeout=SOON_S)
-    codes = [response.error_code for _, response in adapter.execute_many([make_request(), make_request()])]
-    held.let_go.set()
-    busy.join(SOON_S)
-    assert codes == ["overloaded", "overloaded"]

@@ -22,6 +22,7 @@ from lambda_adapter import LambdaAdapter, LocalLambda
 from lambda_adapter._call import workers
 from lambda_adapter.testing import mock_lambda
 from support.paths import PACKAGES, PROJECT
+from support.sessions import MANY
 
 #: Before anything was mocked.
 MOTOS_OWN = BotocoreStubber.__call__
@@ -796,3 +797,16 @@ def test_without_moto_the_message_says_what_to_install(run_pytest, missing):
     )
     assert "ImportError: lambda_adapter.testing needs moto from 5.0.4: " in done.stdout
     assert "pip install 'lambda-adapter[testing]'" in done.stdout
+
+
+@pytest.mark.parametrize("many", MANY.values(), ids=MANY.keys())
+def test_many_calls_are_answered_by_the_mock(mock, make_request, many):
+    """They run in threads of the adapter's, with retries that nobody waits for."""
+    weather = mock.function("weather", lambda event, context: {"success": True, "message": event["request_id"]})
+    weather.throttles(times=3)
+    given = [make_request(session_id=str(number)) for number in range(20)]
+    with LambdaAdapter("weather", "us-east-1", "module", max_concurrency=4) as adapter:
+        pairs = many(adapter, given)
+    assert sorted(response.message for _, response in pairs) == sorted(request.session_id for request in given)
+    assert all(response.message == request.session_id for request, response in pairs)
+    assert sum(response.invocation.attempts for _, response in pairs) == 23

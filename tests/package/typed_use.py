@@ -5,7 +5,7 @@ Each ``type: ignore`` is a mistake that must be found: mypy complains of one tha
 
 import dataclasses
 import functools
-from typing import Any, Dict, Iterator, List, Optional, Tuple, TypedDict
+from typing import Any, AsyncIterable, AsyncIterator, Dict, Iterator, List, Optional, Tuple, TypedDict
 
 from lambda_adapter import (
     Attempt,
@@ -143,11 +143,29 @@ def refuse_half(adapter: LambdaAdapter, half: HalfRequest) -> None:
     adapter.execute(half)  # type: ignore[arg-type]
     adapter.execute_async(half)  # type: ignore[arg-type, unused-coroutine]
     adapter.execute_many([half])  # type: ignore[type-var]
+    adapter.execute_many_async([half])  # type: ignore[type-var]
 
 
 def call_many(adapter: LambdaAdapter, requests: List[OwnRequest]) -> List[str]:
     pairs: Iterator[Tuple[OwnRequest, ExecuteResponse]] = adapter.execute_many(request for request in requests)
     return [f"{request.platform}: {response.message}" for request, response in pairs]
+
+
+async def call_many_async(
+    adapter: LambdaAdapter, requests: List[OwnRequest], coming: AsyncIterable[OwnRequest]
+) -> List[str]:
+    pairs: AsyncIterator[Tuple[OwnRequest, ExecuteResponse]] = adapter.execute_many_async(requests)
+    told = [f"{request.platform}: {response.message}" async for request, response in pairs]
+    # Both kinds can be closed.
+    adapter.execute_many(requests).close()
+    as_they_come = adapter.execute_many_async(coming)
+    async for request, response in as_they_come:
+        told.append(f"{request.nickname}: {response.message}")  # type: ignore[attr-defined]
+        told.append(f"{request.platform}: {response.message}")
+        break
+    await as_they_come.aclose()
+    list(adapter.execute_many_async(requests))  # type: ignore[call-overload]
+    return told
 
 
 def catch(response: ExecuteResponse) -> Optional[str]:

@@ -49,6 +49,25 @@ def test_what_was_discarded_gets_no_turn():
     assert (made.new, in_turn(made), made.new) == (1, ["a2"], 0)
 
 
+def test_items_that_the_limits_do_not_count_wait_in_line_like_the_others():
+    made = places(1, max_pending=1, per_group=1)
+    made.taken = 1
+    for item in ("a1", "b1", "a2", "b2"):
+        made.wait(item, item[0], counts=False)
+    made.check_room("a")
+    made.wait("a3", "a")
+    assert made.new == 5
+    for group in ("a", "c"):
+        with pytest.raises(QueueFullError):
+            made.check_room(group)
+    assert made.discard("a2", "a")
+    with pytest.raises(QueueFullError):
+        made.check_room("a")
+    assert [made.pop() for _ in range(3)] == ["a1", "b1", "a3"]
+    made.check_room("a")
+    assert (made.new, in_turn(made), made.new) == (1, ["b2"], 0)
+
+
 @pytest.mark.parametrize(
     ("max_pending", "per_group", "waits", "group", "cause"),
     [
