@@ -3,6 +3,7 @@
 import argparse
 import collections
 import contextlib
+import queue
 import sys
 import threading
 from signal import SIGINT
@@ -194,6 +195,8 @@ class Batch:
         self._stopping = stopping
         self._stop_after = stop_after
         self._places = threading.Semaphore(adapter.max_concurrency)
+        self._begun: queue.SimpleQueue[Tuple[RequestLine, ExecuteRequest]] = queue.SimpleQueue()
+        self._threads = 0
         self._changed = threading.Condition()
         # All below is changed under its lock.
         self._in_flight = 0
@@ -234,13 +237,23 @@ class Batch:
         return False
 
     def _begin(self, line: RequestLine, request: ExecuteRequest) -> None:
+        """Hand a call to a thread that has none, or to a new one; to this one where the machine has none to spare."""
         with self._changed:
             self._in_flight += 1
-        try:
-            # A daemon: a second signal leaves it behind.
-            threading.Thread(target=self._answer, args=(line, request), daemon=True).start()
-        except RuntimeError:
-            self._answer(line, request)  # the machine has no thread to spare, so this one makes the call
+            needed = self._in_flight > self._threads
+        self._begun.put((line, request))
+        if needed:
+            try:
+                # A daemon: a second signal leaves it behind.
+                threading.Thread(target=self._work, daemon=True).start()
+                self._threads += 1
+            except RuntimeError:
+                if not self._threads:
+                    self._answer(*self._begun.get())
+
+    def _work(self) -> None:
+        while True:
+            self._answer(*self._begun.get())
 
     def _answer(self, line: RequestLine, request: ExecuteRequest) -> None:
         try:
