@@ -36,9 +36,10 @@ out is as in invoke. A line that is no request is answered invalid_request; a
 blank line is not answered, but counts as a line.
 
 The first Ctrl-C, SIGTERM or SIGHUP sends nothing more and waits for the calls in
-flight; a second one ends at once. The same command then goes on: it sends what
-has no response yet. What was in flight at a second signal or a kill -9 is sent
-again; requests with a session_id of their own let the function tell.
+flight; a second one ends at once; the exit code is 128 and the signal's number.
+The same command then goes on: it sends what has no response yet. What was in
+flight at a second signal or a kill -9 is sent again; requests with a session_id
+of their own let the function tell.
 """
 _EPILOG = examples(
     'echo \'{"command": "weather", "args": ["Berlin"]}\' > requests.jsonl',
@@ -100,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
         refuse_same_file(source, args.output)
         responses = stack.enter_context(contextlib.closing(ResponseFile(args.output)))
         again = _to_retry(responses.known, args)
-        lines = _unanswered(numbered(source), responses, again, args.requests)
+        name = "stdin" if args.requests == "-" else args.requests
+        lines = _unanswered(numbered(source), responses, again, name)
         responses.make_ready()
         tally = collections.Counter(was.error_code for number, was in responses.known.items() if number not in again)
         progress = Progress(sys.stderr, total, sum(tally.values()), sum(tally.values()) - tally[None])
@@ -187,6 +189,8 @@ class Batch:
         #: Why it ended before its end; "" if it did not.
         self.why = ""
         self.exit_code = 0
+        #: How to go on then.
+        self.goes_on = "the same command goes on from there"
         self._adapter = adapter
         self._lines = lines
         self._responses = responses
@@ -281,8 +285,8 @@ class Batch:
             self._stop(f"Stopped by {self._stopping.signal.name}.", ended_by(self._stopping.signal))
         elif self._hopeless is not None and self._hopeless.error_code is not None:
             row, failures = CODES[self._hopeless.error_code], counted(self._stop_after, "failure")
-            told = f"Stopped after {failures} in a row, {shown(self._hopeless.error)}. {row.advice}"
-            self._stop(f"{told} Then run it again with --retry-failed.", 1)
+            self._stop(f"Stopped after {failures} in a row, {shown(self._hopeless.error)}. {row.advice}", 1)
+            self.goes_on = "with --retry-failed the same command goes on, and sends again what failed"
 
     def _leave(self) -> None:
         """End at once: what is in flight is lost, and its threads end with the process."""
@@ -340,7 +344,7 @@ def _print_end(batch: Batch, tally: Mapping[Optional[str], int], progress: Progr
     told = f"{of_all or counted(done, 'request')} done ({now}): {succeeded:,} succeeded, {done - succeeded:,} failed"
     if batch.why:
         left = "" if progress.total is None else f"; {progress.total - done:,} left"
-        told = f"{batch.why}\n{told}{left}{'; the same command goes on from there' if goes_on else ''}"
+        told = f"{batch.why}\n{told}{left}" + (f"; {batch.goes_on}" if goes_on else "")
     tell(told)
     failed = {code: number for code, number in tally.items() if code}
     for code in sorted(failed, key=lambda code: (-failed[code], code)):

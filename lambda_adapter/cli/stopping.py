@@ -20,9 +20,14 @@ class StoppedError(Exception):
 
 
 class Stopping:
-    """Whether to go on; entered, it takes the signals. A signal that the shell has told us to ignore stays ignored."""
+    """Whether to go on; entered, it takes the signals. A signal that the shell has told us to ignore stays ignored.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         #: The first signal that came.
         self.signal: Optional[signal.Signals] = None
         self._signalled_at = 0.0
@@ -48,7 +53,7 @@ class Stopping:
     @property
     def settled(self) -> bool:
         """Whether there was a signal, and the next one will be a second one."""
-        return self.signal is not None and time.monotonic() - self._signalled_at >= SAME_S
+        return self.signal is not None and self._clock() - self._signalled_at >= SAME_S
 
     def request(self) -> None:
         """Stop, for a reason that is no signal; from any thread."""
@@ -74,7 +79,7 @@ class Stopping:
 
     def _on_signal(self, number: int, frame: Optional[FrameType]) -> None:
         if self.signal is None:
-            self.signal, self._signalled_at, self._requested = signal.Signals(number), time.monotonic(), True
+            self.signal, self._signalled_at, self._requested = signal.Signals(number), self._clock(), True
             # Only there: anywhere else an exception could cut off what has to be done whole.
             if self._interruptible:
                 raise StoppedError
