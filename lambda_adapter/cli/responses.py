@@ -209,7 +209,7 @@ class ResponseFile:
                     self._file.close()
                 else:
                     # Locked before it has the name: no second run can come in between.
-                    fcntl.flock(copy.fileno(), fcntl.LOCK_EX)
+                    _lock(copy)
                 os.replace(temporary, target)
                 self._file.close()
                 self._file = copy
@@ -243,8 +243,7 @@ def _open_locked(path: str) -> BinaryIO:
     while True:
         file: BinaryIO = open(path, "a+b", buffering=0)  # noqa: SIM115
         try:
-            if fcntl is not None:
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
             # The run that had it may have replaced it meanwhile.
             if os.path.exists(path) and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 return file
@@ -255,6 +254,17 @@ def _open_locked(path: str) -> BinaryIO:
         except BaseException:
             file.close()
             raise
+
+
+def _lock(file: BinaryIO) -> None:
+    """Raise BlockingIOError if another run has the lock."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # a file system without locks: nothing keeps two runs from one file there either
 
 
 def _open_stream(path: str) -> BinaryIO:
