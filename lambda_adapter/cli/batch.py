@@ -228,7 +228,6 @@ class Batch:
                 line = self._stopping.wait(lambda: next(self._lines, None))
                 if line is None:
                     return True
-                self._stopping.check()
                 if line.request is not None:
                     self._begin(line, line.request)
                 else:

@@ -99,8 +99,6 @@ class ResponseFile:
         if not self.regular and (not stat.S_ISCHR(mode) or self._file.isatty()):
             return  # somebody would read it
         try:
-            if self.regular:
-                self._file.truncate(self._end)
             if not self._last_is_whole:
                 self._append(b"\n")
                 self._last_is_whole = True

@@ -33,6 +33,7 @@ class Stopping:
         self._signalled_at = 0.0
         self._requested = False
         self._interruptible = False
+        self._woken = False
         self._before: Dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Stopping":
@@ -58,6 +59,11 @@ class Stopping:
     def request(self) -> None:
         """Stop, for a reason that is no signal; from any thread."""
         self._requested = True
+        number = next(iter(self._before), None)
+        if self._interruptible and number is not None and hasattr(signal, "pthread_kill"):
+            # The main thread may wait for the next line of a pipe, and nothing but a signal ends that.
+            self._woken = True
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     def wait(self, blocking: Callable[[], T]) -> T:
         """What ``blocking`` returns. It must be something that may be interrupted anywhere.
@@ -67,18 +73,21 @@ class Stopping:
         """
         self._interruptible = True
         try:
-            self.check()
+            self._check()
             return blocking()
         finally:
             self._interruptible = False
 
-    def check(self) -> None:
-        """Raise StoppedError if nothing more is to be fed."""
+    def _check(self) -> None:
         if self._requested:
             raise StoppedError
 
     def _on_signal(self, number: int, frame: Optional[FrameType]) -> None:
-        if self.signal is None:
+        if self._woken:
+            self._woken = False
+            if self._interruptible:
+                raise StoppedError
+        elif self.signal is None:
             self.signal, self._signalled_at, self._requested = signal.Signals(number), self._clock(), True
             # Only there: anywhere else an exception could cut off what has to be done whole.
             if self._interruptible:

@@ -579,7 +579,7 @@ def test_a_disk_that_fills_up_ends_the_batch_and_it_goes_on_later(batch, local):
     resource = pytest.importorskip("resource")
     write_requests(*range(20))
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, {resource.RLIM_INFINITY}))\n"
-    process = begin(local, head=limit)
+    process = begin(local, "--max-concurrency", "1", head=limit)  # in order, so that nothing else mends the file
     _, err = process.communicate(timeout=20)
     assert process.returncode == 1
     assert err.startswith("responses.jsonl cannot be written any more: File too large.\n")
@@ -797,6 +797,27 @@ def test_requests_that_come_slowly_are_answered_as_they_come_and_a_signal_ends_t
     _, err = process.communicate()
     assert err.startswith("Stopped by SIGTERM.\n3 requests done (3 in ")
     assert err.endswith("): 3 succeeded, 0 failed; the same command goes on from there\n")
+
+
+def test_requests_that_come_slowly_are_gone_on_with_before_they_end(local):
+    write_responses(1)
+    process = begin(local, requests="-", stdin=subprocess.PIPE)
+    process.stdin.write(f"{line(1)}\n{line(2)}\n")
+    process.stdin.flush()
+    wait_until(lambda: lines_written() == 2, process)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert messages() == ["old 1", "2"]
+
+
+def test_what_ends_a_batch_ends_its_waiting_for_requests(denied):
+    process = begin(denied, "--stop-after", "3", requests="-", stdin=subprocess.PIPE)
+    process.stdin.write("".join(f"{line(number)}\n" for number in range(3)))
+    process.stdin.flush()
+    assert process.wait(20) == 1
+    _, err = process.communicate()
+    assert err.startswith("Stopped after 3 failures in a row, access_denied: ")
+    assert "3 requests done (3 in " in err
 
 
 def test_a_dash_is_stdout(batch, local):
