@@ -863,6 +863,13 @@ def test_a_full_disk_behind_stdout_is_one_line(local):
     assert len(local.calls) < 10
 
 
+def test_a_stdout_that_is_closed_is_said_before_the_first_call(local):
+    write_requests(1)
+    process = begin(local, output="-", preexec_fn=lambda: os.close(1))
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err, local.calls) == (2, "lambda-adapter: stdout is closed\n", [])
+
+
 @pytest.mark.parametrize("stderr", ["closed", "full", "read by nobody"])
 def test_a_stderr_that_takes_nothing_changes_nothing(stderr, local):
     write_requests("1", "fail")
@@ -880,8 +887,8 @@ def test_a_stderr_that_takes_nothing_changes_nothing(stderr, local):
             stack.callback(os.close, writer)
             how = {"stderr": writer}
         process = begin(local, **how)
-        process.communicate(timeout=20)
-    assert process.returncode == 1
+        out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
     assert len(read()) == 2
 
 
