@@ -65,6 +65,8 @@ class Code:
     circuit: CircuitEffect = "ignores"
     #: Whether the next attempt may succeed. ``executed`` and ``idempotent`` decide whether it may be made.
     transient: bool = False
+    #: Whether it lies in the way of every call, not of this one alone, until somebody mends it: a batch stops for it.
+    general: bool = False
 
 
 _LATER = "That did not work just now. Please try again in a moment."
@@ -130,6 +132,7 @@ CODES: Dict[ErrorCode, Code] = {
         _LATER,
         "Check the network, the proxy settings, --region and --endpoint-url.",
         transient=True,
+        general=True,
     ),
     "connection_lost": Code(
         "the connection broke before the answer",
@@ -151,11 +154,13 @@ CODES: Dict[ErrorCode, Code] = {
         "no such function, version or alias in this region and account",
         _BROKEN,
         "Deploy it; or check its name, --function-prefix, --qualifier, --region and the credentials' account.",
+        general=True,
     ),
     "access_denied": Code(
         "the credentials may not invoke this function, or are not valid",
         _BROKEN,
         "Allow the credentials' user or role the action lambda:InvokeFunction on this function.",
+        general=True,
     ),
     "invalid_parameter": Code(
         "AWS refused the request",
@@ -166,6 +171,7 @@ CODES: Dict[ErrorCode, Code] = {
         "the function, its resources or the endpoint are not set up to be invoked",
         _BROKEN,
         "Mend what it names: the credentials, or the function's state, network or keys.",
+        general=True,
     ),
     "already_started": Code(
         "an execution of this name exists with another payload",

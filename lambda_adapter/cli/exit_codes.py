@@ -4,3 +4,8 @@
 INTERRUPTED = 130
 #: A reader that has gone.
 NO_READER = 141
+
+
+def ended_by(signal_number: int) -> int:
+    """130 for SIGINT, 143 for SIGTERM"""
+    return 128 + signal_number

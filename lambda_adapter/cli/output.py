@@ -1,8 +1,10 @@
 """What is printed: JSON for a terminal, a pipe and a file."""
 
+import contextlib
 import json
+import os
 import sys
-from typing import Optional
+from typing import Optional, TextIO
 
 
 def to_json(value: object, indent: Optional[int] = None) -> str:
@@ -12,6 +14,23 @@ def to_json(value: object, indent: Optional[int] = None) -> str:
         return text
     # What is not printable can only stand within a string, where its escape means the same.
     return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+
+
+def tell(text: str) -> None:
+    """Say something on stderr; a stderr that is closed, full or read by nobody hears nothing more."""
+    if sys.stderr is not None:
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Send what is still buffered nowhere, or the interpreter fails with it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def print_text(text: str) -> None:

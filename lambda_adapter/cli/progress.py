@@ -2,7 +2,9 @@
 
 import shutil
 import time
-from typing import Callable, Optional, TextIO
+from typing import Callable, Iterator, Optional, TextIO
+
+from .output import silence
 
 _BAR_CHARS = 24
 _REDRAWN_S = 0.1
@@ -12,7 +14,7 @@ class Progress:
     """How far a batch has come.
 
     Args:
-        stream: Where the bar is drawn, if it is a terminal.
+        stream: Where the bar is drawn, if it is a terminal; None is nowhere.
         total: All requests; None if nobody knows.
         done: Those that were answered before.
         failed: How many of them failed.
@@ -21,20 +23,20 @@ class Progress:
 
     def __init__(
         self,
-        stream: TextIO,
+        stream: Optional[TextIO],
         total: Optional[int],
         done: int = 0,
         failed: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream = stream
-        self._total = total
+        self._stream = stream if stream is not None and stream.isatty() else None
+        #: All requests; None if nobody knows.
+        self.total = total
         self._done = self._done_before = done
         self._failed = failed
         self._clock = clock
         self._began = clock()
         self._drawn_at: Optional[float] = None
-        self._visible = stream.isatty()
         self._draw()
 
     @property
@@ -55,37 +57,49 @@ class Progress:
             self._draw()
 
     def clear(self) -> None:
-        """Leave the line to others."""
-        if self._visible:
-            self._write("")
-            self._stream.write("\r")
-            self._stream.flush()
+        """Leave the line to others, until the next request is done."""
+        self._write("", end="\r")
 
     def _draw(self) -> None:
-        if self._visible:
-            self._drawn_at = self._clock()
-            self._write(self._line())
+        self._drawn_at = self._clock()
+        width, lines = _width(), list(self._lines())
+        self._write(next((line for line in lines if len(line) <= width), lines[-1][:width]))
 
-    def _line(self) -> str:
+    def _lines(self) -> Iterator[str]:
+        """What to show, from the widest to the narrowest."""
         rate = self.finished / self.seconds if self.seconds else 0.0
-        parts = [f"{self._failed:,} failed"]
-        if rate:
-            parts.insert(0, f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
-        if not self._total:
-            return "  ".join([f"{self._done:,} answered", *parts])
-        if rate:
-            parts.append(f"{duration((self._total - self._done) / rate)} left")
-        share = min(1.0, self._done / self._total)
+        failed = f"{self._failed:,} failed"
+        speed = [f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"] if rate else []
+        if not self.total:
+            yield "  ".join([f"{self._done:,} done", *speed, failed])
+            yield f"{self._done:,} done  {failed}"
+            return
+        share = min(1.0, self._done / self.total)
         filled = int(share * _BAR_CHARS)
-        bar = f"[{'#' * filled}{'-' * (_BAR_CHARS - filled)}] {share:4.0%}"
-        return "  ".join([bar, f"{self._done:,} of {self._total:,}", *parts])
+        bar = f"[{'#' * filled}{'-' * (_BAR_CHARS - filled)}]"
+        count = f"{share:4.0%}  {self._done:,} of {self.total:,}"
+        left = [f"{duration(max(0, self.total - self._done) / rate)} left"] if rate else []
+        yield "  ".join([f"{bar} {count}", *speed, failed, *left])
+        yield "  ".join([count.strip(), *speed, failed, *left])
+        yield "  ".join([count.strip(), failed, *left])
+        yield "  ".join([count.strip(), failed])
+        yield f"{share:.0%}  {failed}"
 
-    def _write(self, line: str) -> None:
-        """Over what was there. Spaces erase on every terminal; the last column would wrap."""
-        # A terminal that does not know its size says 0, and until Python 3.10 that is what shutil repeats.
-        width = (shutil.get_terminal_size().columns or 80) - 1
-        self._stream.write(f"\r{line[:width]:<{width}}")
-        self._stream.flush()
+    def _write(self, line: str, end: str = "") -> None:
+        """Over what was there: spaces erase on every terminal."""
+        if self._stream is not None:
+            try:
+                self._stream.write(f"\r{line:<{_width()}}{end}")
+                self._stream.flush()
+            except (OSError, ValueError):
+                silence(self._stream)
+                self._stream = None  # the terminal has gone
+
+
+def _width() -> int:
+    """Columns without the last, which would wrap."""
+    # A terminal that does not know its size says 0, and until Python 3.10 that is what shutil repeats.
+    return (shutil.get_terminal_size().columns or 80) - 1
 
 
 def duration(seconds: float) -> str:

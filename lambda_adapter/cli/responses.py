@@ -1,149 +1,284 @@
-"""The file of responses: written in the requests' order, read back when a batch goes on."""
+"""The file of responses: a line as soon as a call has finished, read back and put in order of the requests."""
 
-import collections
 import contextlib
 import json
 import os
 import stat
-from typing import Any, BinaryIO, Counter, Dict, Optional
+import sys
+import tempfile
+import threading
+from typing import Any, BinaryIO, Dict, Iterator, Mapping, Optional
 
+import attrs
+
+from ..messages import Id
 from .options import UsageError, reason
 from .output import to_json
 
+try:
+    import fcntl
+except ImportError:  # Windows: nothing keeps two runs from one file there
+    fcntl = None  # type: ignore[assignment]
+
 #: How every line begins, and half a line as far as it goes: nothing else is taken for a response, or cut off.
-_START = b'{"success": '
+_START = b'{"line": '
+
+STDOUT = "-"
+
+#: Seconds for a line that is just being written.
+_CLOSE_S = 1.0
 
 
 class WriteError(Exception):
     """The file cannot be written any more; the text says why."""
 
+    def __init__(self, told: str, no_reader: bool = False) -> None:
+        super().__init__(told)
+        #: Whether it is because nobody reads what is written.
+        self.no_reader = no_reader
+
+
+@attrs.frozen
+class Known:
+    """What an earlier run's response says of its request."""
+
+    digest: str
+    session_id: Optional[Id]
+    error_code: Optional[str]
+    #: "no", "maybe" or "yes", as in ``invocation``.
+    executed: str
+
 
 class ResponseFile:
-    """Responses by their requests' numbers, from 1: a line for each, up to the first that is not there yet.
+    """Responses by the numbers of their requests' lines; of two for one number, the later counts.
 
-    Those that finished out of turn are kept in memory. ``close`` writes them behind the others, with their number as
-    ``line``, and whoever opens the file again takes them back.
+    A regular file is locked for as long as it is open, so that no second run goes on with it. Any thread may add.
+
+    Args:
+        path: ``-`` is stdout. A file is gone on with; a pipe, a device and stdout have nothing to go on with.
 
     Raises:
-        UsageError: The file cannot be written, or holds something else.
+        UsageError: The file cannot be written, holds something else, or is another run's.
     """
 
     def __init__(self, path: str) -> None:
+        self.name = "stdout" if path == STDOUT else path
         self._path = path
-        #: Responses in the file, in the order of their requests.
-        self.written = 0
-        #: Finished, while an earlier one is not.
-        self.waiting: Dict[int, Dict[str, Any]] = {}
-        #: All of both, by error code.
-        self.tally: Counter[Optional[str]] = collections.Counter()
-        #: What the file held when it was closed.
-        self.kept = 0
-        # A pipe or a device has nothing to go on from, and may have no end.
-        goes_on = os.path.isfile(path) or not os.path.exists(path)
+        #: Whether it is a file that the next run can go on with.
+        self.regular = path != STDOUT and (os.path.isfile(path) or not os.path.exists(path))
+        #: What the file held when it was opened, by number.
+        self.known: Dict[int, Known] = {}
+        self._lock = threading.Lock()
+        # All below is changed under the lock.
+        self._starts: Dict[int, int] = {}  # where each response begins, by number
+        self._highest = 0
+        self._in_order = True
+        self._end = 0
+        self._last_is_whole = True
+        self._closed = False
         try:
-            self._file: BinaryIO = open(path, "a+b" if goes_on else "wb")  # noqa: SIM115
+            self._file = _open_locked(path) if self.regular else _open_stream(path)
         except OSError as error:
-            raise UsageError(f"{path} cannot be written: {reason(error)}") from None
+            raise UsageError(f"{self.name} cannot be written: {reason(error)}") from None
+        if self.regular:
+            try:
+                self._read_back()
+            except BaseException:
+                self.close()
+                raise
+
+    def make_ready(self) -> None:
+        """Cut off half a line, write the first byte of what will follow, and take it back.
+
+        So that a full disk is known before the first call.
+
+        Raises:
+            UsageError: The file cannot be written.
+        """
+        mode = os.fstat(self._file.fileno()).st_mode if self._path != STDOUT else 0
+        if not self.regular and (not stat.S_ISCHR(mode) or self._file.isatty()):
+            return  # somebody would read it
         try:
-            end = self._read_back() if goes_on else 0
-            self._try_to_write(end)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            raise
+            if not self._last_is_whole:
+                self._append(b"\n")
+                self._last_is_whole = True
+            self._file.write(_START[:1])
+            if self.regular:
+                self._file.truncate(self._end)
+        except OSError as error:
+            raise UsageError(f"{self.name} cannot be written: {reason(error)}") from None
 
-    @property
-    def known(self) -> int:
-        """Responses that need not be asked for."""
-        return self.written + len(self.waiting)
-
-    def holds(self, number: int) -> bool:
-        """Whether the response to request ``number`` is there."""
-        return number <= self.written or number in self.waiting
-
-    def add(self, number: int, response: Dict[str, Any]) -> None:
-        """Take the response to request ``number``, and write what is in turn.
+    def add(self, number: int, session_id: Optional[Id], digest: str, response: Mapping[str, Any]) -> None:
+        """Write the response to the request in line ``number``; it is in the file when this returns.
 
         Raises:
             WriteError: The file cannot be written any more.
         """
-        self.waiting[number] = response
-        self.tally[response["error_code"]] += 1
-        self.write_in_turn()
+        line = {"line": number, "session_id": session_id, "digest": digest, **response}
+        text = to_json(line).encode() + b"\n"
+        with self._lock:
+            if self._closed:
+                raise WriteError(f"{self.name} is closed")
+            start = self._end
+            try:
+                self._append(text)
+            except OSError as error:
+                self._take_back(start)
+                told = f"{self.name} cannot be written any more: {reason(error)}"
+                raise WriteError(told, isinstance(error, BrokenPipeError)) from None
+            self._note(number, start)
 
-    def write_in_turn(self) -> None:
-        """Write what waits only for its turn."""
-        while self.written + 1 in self.waiting:
-            self._write(self.waiting[self.written + 1])
-            # In this order: an interrupt in between leaves a response twice, which reading back sorts out.
-            self.written += 1
-            del self.waiting[self.written]
+    def put_in_order(self) -> None:
+        """Leave one line for each request, in the order of the requests; the file is replaced at once or not at all.
+
+        Raises:
+            WriteError: The file stays as it is.
+        """
+        with self._lock:
+            if not self.regular or self._in_order:
+                return
+            try:
+                self._replace()
+            except OSError as error:
+                raise WriteError(f"{self.name} stays in the order in which calls finished: {reason(error)}") from None
+            self._in_order = True
 
     def close(self) -> None:
-        """Write what waits behind the others, and close."""
-        self.kept = self.written
-        with contextlib.suppress(WriteError):  # that was said already
-            for number in sorted(self.waiting):
-                self._write({**self.waiting[number], "line": number})
-                self.kept += 1
+        """Let go of the file; what finishes after that is not written."""
+        self._closed = True
+        # Not for ever: another thread may be writing to a pipe that nobody reads.
+        if self._lock.acquire(timeout=_CLOSE_S):
+            with contextlib.suppress(OSError):
+                if self._path != STDOUT:
+                    self._file.close()
+            self._lock.release()
+
+    def _note(self, number: int, start: int) -> None:
+        self._in_order = self._in_order and number > self._highest
+        self._highest = max(number, self._highest)
+        self._starts[number] = start
+
+    def _append(self, text: bytes) -> None:
+        """In one piece, so that a kill between two lines cuts none."""
+        rest = memoryview(text)
+        while rest:
+            rest = rest[_written(self._file, rest) :]
+        self._file.flush()
+        self._end += len(text)
+
+    def _take_back(self, end: int) -> None:
+        """Cut off what was written of a line that could not be finished."""
+        self._end = end
         with contextlib.suppress(OSError):
-            self._file.close()
-
-    def _write(self, response: Dict[str, Any]) -> None:
-        try:
-            self._file.write(to_json(response).encode() + b"\n")
-            self._file.flush()
-        except OSError as error:
-            raise WriteError(f"{self._path} cannot be written any more: {reason(error)}") from None
-
-    def _try_to_write(self, end: int) -> None:
-        """Write the first byte of what will follow, and take it back: a full disk is known before the first call.
-
-        What stands behind ``end`` goes with it.
-        """
-        mode = os.fstat(self._file.fileno()).st_mode
-        if not stat.S_ISREG(mode) and (not stat.S_ISCHR(mode) or self._file.isatty()):
-            return  # somebody would read it
-        try:
-            self._file.write(_START[:1])
-            self._file.flush()
-            if stat.S_ISREG(mode):
+            if self.regular:
                 self._file.truncate(end)
-        except OSError as error:
-            raise UsageError(f"{self._path} cannot be written: {reason(error)}") from None
 
-    def _read_back(self) -> int:
-        """Take the file's responses, and return where those end that are in turn."""
-        self._file.seek(0)
-        end = 0
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                if not (line.startswith(_START) or _START.startswith(line)):
-                    raise self._stranger()
-                break  # half a line: the run that wrote it was ended in the middle
-            response = self._response(line)
-            number = response.pop("line", None)
-            if number is None and not self.waiting:
-                self.written += 1
-                end += len(line)
-            elif not isinstance(number, int):
-                raise self._stranger()
-            elif number > self.written:
-                self.waiting[number] = response
-            else:
-                continue  # it was interrupted between writing and forgetting
-            self.tally[response["error_code"]] += 1
-        return end
+    def _read_back(self) -> None:
+        with open(self._path, "rb") as file:
+            for row, line in enumerate(file, 1):
+                said = _parse(line)
+                if said is None:
+                    if line.endswith(b"\n") or not (line.startswith(_START) or _START.startswith(line)):
+                        told = f"{self.name} is not a file of responses (its line {row:,}); it is left as it is"
+                        raise UsageError(told)
+                    return  # half a line: the run that wrote it was ended in its midst
+                number, code = said["line"], said["error_code"]
+                self._note(number, self._end)
+                self.known[number] = Known(said["digest"], said["session_id"], code, said["invocation"]["executed"])
+                self._end += len(line)
+                self._last_is_whole = line.endswith(b"\n")
 
-    def _response(self, line: bytes) -> Dict[str, Any]:
+    def _replace(self) -> None:
+        target = os.path.realpath(self._path)
+        folder, name = os.path.split(target)
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
         try:
-            response = json.loads(line)
-        except (ValueError, RecursionError):
-            raise self._stranger() from None
-        if not line.startswith(_START) or not isinstance(response, dict) or "error_code" not in response:
-            raise self._stranger()
-        return response
+            copy = os.fdopen(handle, "r+b")
+            with contextlib.ExitStack() as stack:
+                stack.callback(copy.close)
+                copy.writelines(self._lines_in_order())
+                copy.flush()
+                os.fsync(copy.fileno())
+                with contextlib.suppress(AttributeError):  # Windows
+                    os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(self._file.fileno()).st_mode))
+                if fcntl is None:
+                    # Windows renames no open file.
+                    copy.close()
+                    self._file.close()
+                else:
+                    # Locked before it has the name: no second run can come in between.
+                    _lock(copy)
+                os.replace(temporary, target)
+                self._file.close()
+                self._file = copy
+                stack.pop_all()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
-    def _stranger(self) -> UsageError:
-        number = self.known + 1
-        return UsageError(f"{self._path} is not a file of responses (its line {number:,}); it is left as it is")
+    def _lines_in_order(self) -> Iterator[bytes]:
+        with open(self._path, "rb") as file:
+            for _, start in sorted(self._starts.items()):
+                file.seek(start)
+                yield file.readline()
+
+
+def _parse(line: bytes) -> Optional[Dict[str, Any]]:
+    """The response in a line; None if it is none."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not line.startswith(_START) or not isinstance(said, dict) or type(said["line"]) is not int:
+        return None
+    named = {"session_id", "digest", "error_code", "invocation"} <= said.keys()
+    return said if named and isinstance(said["invocation"], dict) and "executed" in said["invocation"] else None
+
+
+def _open_locked(path: str) -> BinaryIO:
+    """Open a file to append to it, and lock it; the end of the process, however it comes, unlocks it."""
+    while True:
+        file: BinaryIO = open(path, "a+b", buffering=0)  # noqa: SIM115
+        try:
+            _lock(file)
+            # The run that had it may have replaced it meanwhile.
+            if os.path.exists(path) and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+            file.close()
+        except BlockingIOError:
+            file.close()
+            raise UsageError(f"another run is writing {path}") from None
+        except BaseException:
+            file.close()
+            raise
+
+
+def _lock(file: BinaryIO) -> None:
+    """Raise BlockingIOError if another run has the lock."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # a file system without locks: nothing keeps two runs from one file there either
+
+
+def _open_stream(path: str) -> BinaryIO:
+    if path != STDOUT:
+        return open(path, "wb", buffering=0)
+    if sys.stdout is None:
+        raise UsageError("stdout is closed")
+    try:
+        # Unbuffered: what a full disk refuses must not be tried again when the interpreter exits.
+        return open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
+    except (OSError, ValueError):
+        return sys.stdout.buffer  # it is no file, in another program's tests for example
+
+
+def _written(file: BinaryIO, text: memoryview) -> int:
+    number: Optional[int] = file.write(text)
+    if number is None:
+        raise BlockingIOError("it is not ready to be written")
+    return number

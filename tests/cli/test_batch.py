@@ -1,10 +1,14 @@
-"""``batch``: order, resuming, bounded memory, broken lines, interrupts, and what it shows meanwhile."""
+"""``batch``: order, going on, retrying, signals, broken lines, what ends it early, and what it shows meanwhile."""
 
 import contextlib
 import io
 import itertools
 import json
+import os
+import pathlib
 import signal
+import stat
+import subprocess
 import sys
 import threading
 
@@ -12,11 +16,15 @@ import pytest
 
 from lambda_adapter import LocalLambda
 from lambda_adapter.cli import main
-from lambda_adapter.cli.batch import Batch, parse_request
+from lambda_adapter.cli.options import UsageError
 from lambda_adapter.cli.progress import Progress, duration
-from lambda_adapter.cli.responses import ResponseFile
+from lambda_adapter.cli.request_lines import parse_line
+from lambda_adapter.cli.responses import ResponseFile, WriteError
+from lambda_adapter.cli.stopping import SAME_S, StoppedError, Stopping
+from support.clocks import Clock
 from support.commands import on_terminal, start, wait_until
-from support.fault_server import FaultServer, answer, hang
+from support.fault_server import FaultServer, aws_error
+from support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +41,12 @@ def handler(event, context):
     if text == "raise":
         raise ValueError("as told")
     return {"success": text != "fail", "message": text}
+
+
+@pytest.fixture
+def stack():
+    with contextlib.ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture
@@ -79,9 +93,21 @@ def asked(local):
     return [call.payload["trigger"]["context_text"] for call in local.calls]
 
 
-def answer_of(text):
-    """A line of a file of responses."""
-    return json.dumps({"success": True, "message": text, "error_code": None})
+def lines_written(path="responses.jsonl"):
+    return pathlib.Path(path).read_bytes().count(b"\n") if os.path.exists(path) else 0
+
+
+def response_of(number, asked, message=None, error_code=None, executed="yes", session_id=None):
+    """A line of a file of responses: the answer to the request ``asked`` in line ``number``."""
+    request = parse_line(number, asked.encode())
+    said = {"line": number, "session_id": session_id or request.session_id, "digest": request.digest}
+    said.update(success=error_code is None, message=message, error_code=error_code)
+    return json.dumps({**said, "invocation": {"executed": executed}})
+
+
+def write_responses(*numbers):
+    """Old answers to some of write_requests's range from 1 on."""
+    write("responses.jsonl", *(response_of(number, line(number), f"old {number}") for number in numbers))
 
 
 # -- Order and content -----------------------------------------------------------------------------
@@ -92,40 +118,68 @@ def test_each_line_gets_a_response_in_the_same_order(batch):
     code, out, err = batch()
     assert (code, out) == (0, "")
     assert messages() == [str(number) for number in range(200)]
-    assert err.startswith("200 requests answered (200 in ")
+    assert err.startswith("200 requests done (200 in ")
     assert err.endswith("): 200 succeeded, 0 failed\n")
 
 
-def test_a_response_waits_for_those_before_it(batch):
-    """The first request is answered only when all others have been."""
-    others = threading.Semaphore(0)
+def test_a_call_that_is_slow_holds_no_response_up_and_the_file_has_their_order_in_the_end(batch):
+    """The first request is answered only when all the others have their responses in the file."""
+    seen = []
 
     def last_first(event, context):
-        if event["trigger"]["context_text"] == "0":
-            for _ in range(9):
-                others.acquire(timeout=10)
-        else:
-            others.release()
-        return {"success": True, "message": event["trigger"]["context_text"]}
+        text = event["trigger"]["context_text"]
+        if text == "1":
+            until(lambda: lines_written() == 99)
+            seen.extend(response["line"] for response in read())
+        return {"success": True, "message": text}
 
-    write_requests(*range(10))
+    write_requests(*range(1, 101))
     with LocalLambda({"echo": last_first}, timeout=60) as local:
-        batch(url=local.endpoint_url)
-    assert messages() == [str(number) for number in range(10)]
+        assert batch("--max-concurrency", "2", url=local.endpoint_url)[0] == 0
+    assert sorted(seen) == list(range(2, 101))
+    assert messages() == [str(number) for number in range(1, 101)]
+    assert sorted(os.listdir()) == ["requests.jsonl", "responses.jsonl"]
 
 
-def test_a_response_is_in_the_file_as_soon_as_it_is_in_turn(batch):
+def test_a_response_is_in_the_file_when_its_call_has_finished(batch):
     seen = []
 
     def look(event, context):
-        with open("responses.jsonl", encoding="utf-8") as file:
-            seen.append(file.read().count("\n"))
+        seen.append(lines_written())
         return {"success": True}
 
     write_requests(*range(4))
     with LocalLambda({"echo": look}) as local:
         batch("--max-concurrency", "1", url=local.endpoint_url)
     assert seen == [0, 1, 2, 3]
+
+
+def test_a_response_says_of_which_request_it_is(batch, local):
+    write("requests.jsonl", line("a"), '{"command": "x"}', "broken")
+    batch("--max-concurrency", "1")
+    first, second, third = read()
+    assert [response["line"] for response in (first, second, third)] == [1, 2, 3]
+    assert (first["session_id"], third["session_id"]) == ("session a", None)
+    assert second["session_id"] == local.calls[1].payload["request_id"]
+    digests = {response["digest"] for response in (first, second, third)}
+    assert len(digests) == 3
+    assert all(len(digest) == 16 for digest in digests)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ('{"command": "x", "args": []}', '{"args":[],  "command":"x"}\r', True),
+        ('{"command": "x"}', '\ufeff{"command": "\\u0078"}', True),
+        ('{"command": "x"}', '{"command": "y"}', False),
+        ('{"command": "x"}', '{"command": "x", "session_id": "s"}', False),
+        ('{"command": "x"}', '["x"]', False),
+        ("broken", "broken ", True),
+        ("broken", "broken too", False),
+    ],
+)
+def test_requests_are_told_apart_by_what_they_say_and_not_by_how_it_is_written(one, other, same):
+    assert (parse_line(1, one.encode()).digest == parse_line(1, other.encode()).digest) is same
 
 
 def test_what_a_line_leaves_out_is_as_in_invoke_and_what_it_says_is_sent(batch, local):
@@ -162,7 +216,7 @@ def test_requests_come_from_stdin_too(batch, monkeypatch):
 def test_no_requests_are_no_failure(batch):
     write("requests.jsonl")
     code, _, err = batch()
-    assert (code, err) == (0, "0 requests answered (0 in 0 s): 0 succeeded, 0 failed\n")
+    assert (code, err) == (0, "0 requests done (0 in 0 s): 0 succeeded, 0 failed\n")
     assert read() == []
 
 
@@ -170,7 +224,7 @@ def test_no_requests_are_no_failure(batch):
 
 BROKEN = {
     "no JSON": (b'{"command": hush}', "it is not JSON (Expecting value, column 13)"),
-    "empty": (b"", "it is not JSON (Expecting value, column 1)"),
+    "half a line": (b'{"command":', "it is not JSON (Expecting value, column 1"),
     "no UTF-8": (b'{"command": "\xff"}', "it is not UTF-8"),
     "too deep": (b"[" * 100_000, "the JSON is too deep or has too large a number"),
     "no object": (b'["hush"]', "it must be an object, not an array"),
@@ -208,6 +262,17 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_broken_lines(batch):
     assert messages() == ["1", "2"]
 
 
+def test_blank_lines_are_no_requests_but_count_as_lines(batch, local):
+    with open("requests.jsonl", "wb") as file:
+        file.write(b"\xef\xbb\xbf\n" + line(2).encode() + b"\n \t\r\n\n" + line(5).encode() + b"\n\n\n  ")
+    code, _, err = batch()
+    assert (code, len(local.calls)) == (0, 2)
+    assert err.startswith("2 requests done ")
+    assert [(response["line"], response["message"]) for response in read()] == [(2, "2"), (5, "5")]
+    assert batch()[0] == 0
+    assert len(local.calls) == 2
+
+
 def test_a_file_of_broken_lines_alone_comes_to_an_end(batch):
     write("requests.jsonl", *["nonsense"] * 100)
     assert batch("--max-concurrency", "1")[0] == 1
@@ -238,7 +303,7 @@ def test_the_summary_and_the_exit_code_are_those_of_all_runs(batch):
         file.write(line("c") + "\n")
     code, _, err = batch()
     assert code == 1
-    assert err.startswith("4 requests answered (1 in ")
+    assert err.startswith("4 requests done (1 in ")
     assert ", 3 in earlier runs): 3 succeeded, 1 failed\n        1  function_failed\n" in err
 
 
@@ -246,83 +311,213 @@ def test_the_summary_and_the_exit_code_are_those_of_all_runs(batch):
 
 
 def test_a_request_whose_response_is_there_is_not_sent_again(batch, local):
-    write_requests(*range(10))
-    write("responses.jsonl", *(answer_of(f"old {number}") for number in range(4)))
+    write_requests(*range(1, 11))
+    write_responses(4, 1, 9, 2)
     assert batch()[0] == 0
-    assert sorted(asked(local)) == ["4", "5", "6", "7", "8", "9"]
-    assert messages() == [*(f"old {number}" for number in range(4)), *map(str, range(4, 10))]
+    assert sorted(map(int, asked(local))) == [3, 5, 6, 7, 8, 10]
+    assert messages() == [f"old {n}" if n in (1, 2, 4, 9) else str(n) for n in range(1, 11)]
     assert batch()[0] == 0
     assert len(local.calls) == 6
 
 
-@pytest.mark.parametrize("part", [1, 3, 12, 25, None])
-def test_a_half_written_last_line_is_cut_off_and_its_request_sent_again(part, batch, local):
-    write_requests("a", "b", "c")
-    half = answer_of("b")[:part]
-    with open("responses.jsonl", "w") as file:
-        file.write(f"{answer_of('a')}\n{half}")
+def test_requests_that_were_added_at_the_end_are_answered_too(batch, local):
+    write_requests(*range(1, 5))
     assert batch()[0] == 0
-    assert messages() == ["a", "b", "c"]
-    assert sorted(asked(local)) == ["b", "c"]
+    with open("requests.jsonl", "a") as file:
+        file.write(line(5) + "\n")
+    assert batch()[0] == 0
+    assert messages() == ["1", "2", "3", "4", "5"]
+    assert len(local.calls) == 5
+
+
+@pytest.mark.parametrize("part", [1, 3, 12, 60, -1])
+def test_half_a_last_line_is_cut_off_and_its_request_sent_again(part, batch, local):
+    write_requests(1, 2, 3)
+    write_responses(1)
+    with open("responses.jsonl", "a") as file:
+        file.write(response_of(2, line(2), "half")[:part])
+    assert batch()[0] == 0
+    assert messages() == ["old 1", "2", "3"]
+    assert sorted(asked(local)) == ["2", "3"]
+
+
+def test_a_last_line_that_lacks_only_its_end_counts(batch, local):
+    write_requests(1, 2, 3)
+    with open("responses.jsonl", "w") as file:
+        file.write(response_of(2, line(2), "old 2"))
+    assert batch()[0] == 0
+    assert messages() == ["1", "old 2", "3"]
+    assert sorted(asked(local)) == ["1", "3"]
 
 
 def test_stdin_goes_on_too(batch, local, monkeypatch):
-    write("responses.jsonl", answer_of("a"))
-    text = "".join(f"{line(name)}\n" for name in "abc")
+    write_responses(1, 3)
+    text = "".join(f"{line(number)}\n" for number in (1, 2, 3, 4))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     assert batch(requests="-")[0] == 0
-    assert sorted(asked(local)) == ["b", "c"]
+    assert sorted(asked(local)) == ["2", "4"]
 
 
-def test_responses_out_of_turn_are_kept_with_their_line_and_taken_back(tmp_path):
-    path = str(tmp_path / "responses.jsonl")
-    with contextlib.closing(ResponseFile(path)) as file:
-        for number in (1, 4, 3):
-            file.add(number, {"success": True, "number": number, "error_code": None})
-    assert [(response["number"], response.get("line")) for response in read()] == [(1, None), (3, 3), (4, 4)]
-    with contextlib.closing(ResponseFile(path)) as file:
-        assert (file.written, sorted(file.waiting), file.known) == (1, [3, 4], 3)
-        file.add(2, {"success": True, "number": 2, "error_code": None})
-        assert (file.written, file.waiting) == (4, {})
-    assert [(response["number"], response.get("line")) for response in read()] == [(n, None) for n in (1, 2, 3, 4)]
+def test_of_two_responses_for_one_line_the_later_counts_and_stays(batch, local):
+    """A run that retried was killed before it could put the file in order."""
+    write_requests(1, 2)
+    failed = response_of(1, line(1), "failed", error_code="timeout")
+    write("responses.jsonl", failed, response_of(2, line(2), "old 2"), response_of(1, line(1), "later"))
+    code, _, err = batch()
+    assert code == 0
+    assert err.startswith("2 requests done (0 in 0 s, 2 in earlier runs): 2 succeeded, 0 failed\n")
+    assert (messages(), local.calls) == (["later", "old 2"], [])
 
 
-def test_a_run_that_has_only_to_write_sends_nothing(batch, local):
-    """An interrupt between finishing and writing leaves the next response in turn among those out of turn."""
-    write_requests("a", "b")
-    write("responses.jsonl", *(json.dumps({**json.loads(answer_of(f"old {n}")), "line": n}) for n in (1, 2)))
-    assert batch()[0] == 0
-    assert (messages(), local.calls) == (["old 1", "old 2"], [])
-    assert all("line" not in response for response in read())
+CHANGED = {
+    "a new first line": (["NEW", 1, 2], [1, 2], "line 1 of requests.jsonl is another request than the one that"),
+    "a new first line of a file with gaps": (["NEW", 1, 2], [2], "line 2 of requests.jsonl is another request"),
+    "a line in the middle": ([1, "NEW", 3], [1, 2, 3], "line 2 of requests.jsonl is another request"),
+    "a line is missing": ([2, 3], [1, 2, 3], "line 1 of requests.jsonl is another request"),
+    "lines are missing at the end": ([1], [1, 2], "responses.jsonl answers line 2, and requests.jsonl has no request"),
+    "no line is left": ([], [1], "responses.jsonl answers line 1, and requests.jsonl has no request there"),
+}
 
 
-def test_a_response_that_was_written_twice_counts_once(tmp_path):
-    """An interrupt between writing and forgetting leaves it a second time, with its line."""
-    write("responses.jsonl", answer_of("a"), answer_of("b"), json.dumps({**json.loads(answer_of("b")), "line": 2}))
-    with contextlib.closing(ResponseFile("responses.jsonl")) as file:
-        assert (file.written, file.waiting, file.tally) == (2, {}, {None: 2})
-    assert len(read()) == 2
+@pytest.mark.parametrize("source", ["file", "stdin"])
+@pytest.mark.parametrize("case", CHANGED)
+def test_requests_that_were_changed_are_refused_by_name_before_any_call(case, source, batch, local, monkeypatch, stack):
+    requests, answered, told = CHANGED[case]
+    write_requests(*requests)
+    write_responses(*answered)
+    before = read()
+    if source == "stdin":
+        reader, writer = os.pipe()
+        os.write(writer, pathlib.Path("requests.jsonl").read_bytes())
+        os.close(writer)
+        monkeypatch.setattr(sys, "stdin", stack.enter_context(os.fdopen(reader)))
+        told = told.replace("requests.jsonl", "stdin")
+    code, _, err = batch(requests="-" if source == "stdin" else "requests.jsonl")
+    assert (code, local.calls, read()) == (2, [], before)
+    assert err.startswith(f"lambda-adapter: {told}")
+    assert err.endswith("; name another output to begin anew\n")
+    assert err.count("\n") == 1
+
+
+# -- Retrying what failed --------------------------------------------------------------------------
+
+
+def test_what_failed_is_sent_again_only_if_asked_for_and_has_one_response_then(batch, local):
+    write_requests(1, 2, 3)
+    failed = response_of(2, line(2), error_code="timeout", executed="maybe")
+    write("responses.jsonl", response_of(1, line(1), "old 1"), failed, response_of(3, line(3), "old 3"))
+    code, _, err = batch()
+    assert (code, local.calls) == (1, [])
+    assert ": 2 succeeded, 1 failed\n        1  timeout\n" in err
+    code, _, err = batch("--retry-failed")
+    assert (code, asked(local)) == (0, ["2"])
+    assert err.endswith(", 2 in earlier runs): 3 succeeded, 0 failed\n")
+    assert messages() == ["old 1", "2", "old 3"]
+
+
+def test_what_fails_again_stays_failed(batch, local):
+    write_requests("fail", "raise")
+    batch()
+    assert batch("--retry-failed")[0] == 1
+    assert len(local.calls) == 4
+    assert [response["error_code"] for response in read()] == ["function_failed", "function_error"]
+
+
+def test_a_retried_request_has_the_session_it_had_so_that_functions_can_tell(batch, local):
+    write("requests.jsonl", '{"command": "x", "args": ["fail"]}', '{"command": "x", "args": ["b"]}')
+    batch("--max-concurrency", "1")
+    batch("--retry-failed")
+    first, _, again = (call.payload["request_id"] for call in local.calls)
+    assert first == again
+    assert first.startswith("cli-")
+
+
+def test_a_line_that_was_mended_is_sent_as_it_is_now(batch, local):
+    write("requests.jsonl", line(1), "broken", line(3))
+    assert batch()[0] == 1
+    write_requests(1, "mended", 3)
+    assert "line 2 of requests.jsonl is another request" in batch()[2]
+    assert batch("--retry-failed")[0] == 0
+    assert messages() == ["1", "mended", "3"]
+
+
+def test_what_may_have_run_is_not_retried_for_a_function_that_must_not_run_twice(batch, local):
+    write_requests(1, 2, 3)
+    cases = enumerate(("no", "maybe", "yes"), 1)
+    write("responses.jsonl", *(response_of(n, line(n), error_code="timeout", executed=ran) for n, ran in cases))
+    code, _, err = batch("--retry-failed", "--no-idempotent")
+    assert (code, asked(local)) == (1, ["1"])
+    assert err.startswith("2 failed requests may have run and will not be sent again.\n3 requests done ")
+
+
+# -- Failures that every call meets ----------------------------------------------------------------
+
+
+@pytest.fixture
+def denied():
+    with FaultServer(aws_error("AccessDeniedException", 403)) as server:
+        yield server
+
+
+def test_failures_that_every_call_meets_end_the_batch_with_advice(batch, local, denied):
+    write_requests(*range(200))
+    code, _, err = batch("--max-concurrency", "4", url=denied.endpoint_url)
+    told = err.splitlines()
+    assert code == 1
+    assert told[0].startswith("Stopped after 10 failures in a row, access_denied: the credentials may not invoke")
+    assert "lambda:InvokeFunction" in told[0]
+    assert told[1].endswith("left; with --retry-failed the same command goes on, and sends again what failed")
+    assert 10 <= len(denied.requests) <= 14
+    assert len(read()) == len(denied.requests)
+    assert told[2].split() == [str(len(denied.requests)), "access_denied"]
+    assert batch("--retry-failed")[0] == 0
+    assert messages() == [str(number) for number in range(200)]
+
+
+@pytest.mark.parametrize(("number", "sent"), [("1", 1), ("3", 3), ("0", 20)])
+def test_how_many_such_failures_end_it_can_be_said(number, sent, batch, denied):
+    write_requests(*range(20))
+    assert batch("--max-concurrency", "1", "--stop-after", number, url=denied.endpoint_url)[0] == 1
+    assert len(denied.requests) == sent
 
 
 @pytest.mark.parametrize(
-    ("responses", "told"),
+    ("reactions", "ended"),
     [
-        ([answer_of("a")] * 3, "responses.jsonl goes up to request 3, and requests.jsonl has only 2 requests"),
-        (
-            [json.dumps({**json.loads(answer_of("a")), "line": 9})],
-            "goes up to request 9, and requests.jsonl has only 2",
-        ),
+        ([aws_error("AccessDeniedException", 403)], True),
+        ([aws_error("ResourceNotFoundException", 404)], True),
+        ([aws_error("AccessDeniedException", 403), aws_error("ResourceNotFoundException", 404)], True),
+        ([aws_error("InvalidParameterValueException", 400)], False),
+        ([aws_error("AccessDeniedException", 403), aws_error("InvalidParameterValueException", 400)], False),
     ],
-    ids=["too many", "beyond the end"],
+    ids=["denied", "not found", "both by turns", "one call's own", "by turns with one call's own"],
 )
-def test_more_responses_than_requests_are_another_batchs(responses, told, batch, local):
-    write_requests("a", "b")
-    write("responses.jsonl", *responses)
-    code, _, err = batch()
-    assert code == 2
-    assert told in err
-    assert local.calls == []
-    assert len(read()) == len(responses)
+def test_only_such_failures_without_another_in_between_end_it(reactions, ended, batch):
+    write_requests(*range(12))
+    with FaultServer(lambda request: reactions[request.number % len(reactions)]) as server:
+        batch("--max-concurrency", "1", "--stop-after", "4", url=server.endpoint_url)
+        assert len(server.requests) == (4 if ended else 12)
+
+
+def test_an_endpoint_that_nobody_can_reach_ends_it(batch, denied):
+    write_requests(*range(50))
+    url = denied.endpoint_url
+    denied.close()
+    code, _, err = batch("--max-concurrency", "1", "--max-retries", "0", "--stop-after", "2", url=url)
+    assert (code, len(read())) == (1, 2)
+    assert err.startswith("Stopped after 2 failures in a row, connection_error: ")
+
+
+def test_refusals_in_between_say_nothing_of_what_calls_meet(batch, denied):
+    write("requests.jsonl", *[line("x"), "broken"] * 20)
+    assert batch("--max-concurrency", "1", "--stop-after", "3", url=denied.endpoint_url)[0] == 1
+    assert len(denied.requests) == 3
+
+
+def test_a_number_below_0_is_refused(batch):
+    write_requests(1)
+    code, _, err = batch("--stop-after", "-1")
+    assert (code, err) == (2, "lambda-adapter: --stop-after must be a whole number from 0\n")
 
 
 # -- A file that cannot be had ---------------------------------------------------------------------
@@ -335,10 +530,9 @@ STRANGERS = {
     "an answer of something else": b'{"success": true}\n',
     "no object": b"[1]\n",
     "binary": b"\xff\x00\n",
-    "a response, then text": answer_of("a").encode() + b"\nand so on\n",
-    "out of turn, then in turn": b'{"success": true, "error_code": null, "line": 3}\n'
-    + answer_of("a").encode()
-    + b"\n",
+    "a response, then text": response_of(1, line("a")).encode() + b"\nand so on\n",
+    "a response without its request": b'{"line": 1, "success": true, "error_code": null}\n',
+    "a line that is no number": response_of(1, line("a")).replace('"line": 1', '"line": true').encode() + b"\n",
 }
 
 
@@ -385,103 +579,380 @@ def test_a_disk_that_fills_up_ends_the_batch_and_it_goes_on_later(batch, local):
     resource = pytest.importorskip("resource")
     write_requests(*range(20))
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, {resource.RLIM_INFINITY}))\n"
-    process = start(
-        *("batch", "echo", "requests.jsonl", "-o", "responses.jsonl", "--endpoint-url", local.endpoint_url), head=limit
-    )
+    process = begin(local, "--max-concurrency", "1", head=limit)  # in order, so that nothing else mends the file
     _, err = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert err.startswith("responses.jsonl cannot be written any more: File too large. ")
-    assert err.endswith(" of 20 responses are in responses.jsonl; the same command goes on from there.\n")
+    assert err.startswith("responses.jsonl cannot be written any more: File too large.\n")
+    assert err.endswith(" left; the same command goes on from there\n")
+    with open("responses.jsonl", "rb") as file:
+        assert file.read()[-1:] == b"\n"
     assert batch()[0] == 0
     assert messages() == [str(number) for number in range(20)]
 
 
-# -- Interrupts ------------------------------------------------------------------------------------
+def add(responses, number):
+    invocation = {"executed": "yes"}
+    responses.add(number, None, "digest", {"success": True, "error_code": None, "invocation": invocation})
 
 
-def test_ctrl_c_leaves_all_that_has_finished_in_the_file_and_the_next_run_sends_the_rest(batch):
-    """The first and the fifth request hang. With two places the fifth is sent when three others have finished."""
+def test_the_file_is_replaced_at_once_under_its_name_with_its_permissions_and_its_lock(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    os.symlink("elsewhere/responses.jsonl", "responses.jsonl")
+    with contextlib.closing(ResponseFile("responses.jsonl")) as responses:
+        os.chmod("responses.jsonl", 0o640)
+        for number in (3, 1, 2):
+            add(responses, number)
+        with open("responses.jsonl", "rb") as before:
+            responses.put_in_order()
+            assert [json.loads(text)["line"] for text in before] == [3, 1, 2]
+        assert [response["line"] for response in read()] == [1, 2, 3]
+        assert os.path.islink("responses.jsonl")
+        assert stat.S_IMODE(os.stat("responses.jsonl").st_mode) == 0o640
+        with pytest.raises(UsageError, match=r"another run is writing responses\.jsonl"):
+            ResponseFile("responses.jsonl")
+    with contextlib.closing(ResponseFile("responses.jsonl")) as responses:
+        assert sorted(responses.known) == [1, 2, 3]
 
-    def react(request):
-        text = json.loads(request.body)["trigger"]["context_text"]
-        return hang() if text in ("1", "5") else answer({"success": True, "message": text})
 
-    write_requests(*range(1, 9))
-    with FaultServer(react) as server:
-        options = ["--endpoint-url", server.endpoint_url, "--max-concurrency", "2"]
-        process = start("batch", "echo", "requests.jsonl", "-o", "responses.jsonl", *options)
-        wait_until(lambda: len(server.requests) == 5, process)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-        assert (process.returncode, out) == (130, "")
-        told = "3 of 8 responses are in responses.jsonl; the same command goes on from there."
-        assert err == f"Interrupted. {told}\n"
-        assert [(response["message"], response["line"]) for response in read()] == [("2", 2), ("3", 3), ("4", 4)]
+def test_a_file_that_cannot_be_replaced_stays_as_it_is(tmp_path):
+    (tmp_path / "here").mkdir()
+    with contextlib.closing(ResponseFile("here/responses.jsonl")) as responses:
+        add(responses, 2)
+        add(responses, 1)
+        os.rename("here", "there")
+        with pytest.raises(WriteError, match="stays in the order in which calls finished: No such file"):
+            responses.put_in_order()
+    assert [response["line"] for response in read("there/responses.jsonl")] == [2, 1]
 
-        server.restart(lambda request: answer({"success": True, "message": "later"}))
-        assert batch(url=server.endpoint_url)[0] == 0
-        sent = sorted(json.loads(request.body)["trigger"]["context_text"] for request in server.requests)
-        assert sent == ["1", "5", "6", "7", "8"]
-    assert messages() == ["later", "2", "3", "4", "later", "later", "later", "later"]
-    assert all("line" not in response for response in read())
+
+def test_a_file_that_is_in_order_is_not_replaced(batch):
+    write_requests(1, 2)
+    write_responses(1)
+    before = os.stat("responses.jsonl").st_ino
+    assert batch("--max-concurrency", "1")[0] == 0
+    assert os.stat("responses.jsonl").st_ino == before
+
+
+# -- Signals ---------------------------------------------------------------------------------------
+
+#: What follows the first signal.
+WAITING = "Waiting for {} in flight; a second signal ends at once.\n"
+
+
+class Held:
+    """A function that answers some requests and holds the others until it is told to let them go."""
+
+    def __init__(self, *, held):
+        self.held = held
+        self.asked = []
+        self.let_go = threading.Event()
+
+    def __call__(self, event, context):
+        text = event["trigger"]["context_text"]
+        self.asked.append(int(text))
+        if self.held(int(text)):
+            self.let_go.wait(30)
+        return {"success": True, "message": text}
+
+
+@pytest.fixture
+def held():
+    """Serves a Held that holds the requests which ``held`` says."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(held):
+            function = Held(held=held)
+            local = stack.enter_context(LocalLambda({"echo": function}, timeout=60))
+            stack.callback(function.let_go.set)
+            return function, local
+
+        yield serve
+
+
+def begin(local, *options, requests="requests.jsonl", output="responses.jsonl", **how):
+    """A batch as a program of its own."""
+    return start("batch", "echo", requests, "-o", output, "--endpoint-url", local.endpoint_url, *options, **how)
+
+
+NAMES = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@pytest.mark.parametrize("options", [(), ("--no-idempotent",)], ids=["idempotent", "not idempotent"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_signal_ends_feeding_and_nothing_runs_twice(name, options, batch, held):
+    function, local = held(lambda number: number > 20)
+    write_requests(*range(1, 51))
+    process = begin(local, "--max-concurrency", "4", *options)
+    wait_until(lambda: lines_written() == 20 and len(function.asked) == 24, process)
+    process.send_signal(getattr(signal, name))
+    assert process.stderr.readline() == WAITING.format("4 calls")
+    function.let_go.set()
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (128 + getattr(signal, name), "")
+    assert err.startswith(f"Stopped by {name}.\n24 of 50 requests done (24 in ")
+    assert err.endswith("): 24 succeeded, 0 failed; 26 left; the same command goes on from there\n")
+    assert [response["line"] for response in read()] == list(range(1, 25))
+    assert batch(*options, url=local.endpoint_url)[0] == 0
+    assert sorted(function.asked) == list(range(1, 51))
+    assert messages() == [str(number) for number in range(1, 51)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_second_signal_ends_at_once_and_what_was_in_flight_is_sent_again(name, batch, held):
+    function, local = held(lambda number: number > 20)
+    write_requests(*range(1, 51))
+    process = begin(local, "--max-concurrency", "4")
+    wait_until(lambda: lines_written() == 20 and len(function.asked) == 24, process)
+    process.send_signal(getattr(signal, name))
+    assert process.stderr.readline() == WAITING.format("4 calls")
+    process.send_signal(getattr(signal, name))
+    _, err = process.communicate(timeout=20)
+    assert not function.let_go.is_set()
+    assert process.returncode == 128 + getattr(signal, name)
+    assert err.startswith("Ended at once; 4 calls in flight may have run.\n20 of 50 requests done ")
+    function.let_go.set()
+    assert batch(url=local.endpoint_url)[0] == 0
+    assert sorted(function.asked) == sorted([*range(1, 51), 21, 22, 23, 24])
+
+
+def test_a_kill_sends_again_only_what_was_in_flight(batch, held):
+    """One slow call at the head of a thousand."""
+    function, local = held(lambda number: number == 1)
+    write_requests(*range(1, 1_001))
+    process = begin(local, "--max-concurrency", "8")
+    wait_until(lambda: lines_written() == 999, process)
+    process.kill()
+    process.communicate(timeout=20)
+    function.let_go.set()
+    assert batch(url=local.endpoint_url)[0] == 0
+    assert sorted(function.asked) == [1, *range(1, 1_001)]
+    assert messages() == [str(number) for number in range(1, 1_001)]
+
+
+def test_a_signal_that_comes_when_all_are_in_flight_ends_as_if_it_had_not_come(held):
+    function, local = held(lambda number: True)
+    write_requests(1, 2)
+    process = begin(local)
+    wait_until(lambda: len(function.asked) == 2, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr.readline() == WAITING.format("2 calls")
+    function.let_go.set()
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err.startswith("2 requests done (2 in ")) == (0, True)
+
+
+def test_a_signal_that_is_ignored_stays_ignored(held):
+    """nohup's way, and a shell's with Ctrl-C for its background jobs."""
+    function, local = held(lambda number: True)
+    write_requests(1, 2)
+    head = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    process = begin(local, "--max-concurrency", "1", head=head)
+    wait_until(lambda: function.asked, process)
+    process.send_signal(signal.SIGTERM)
+    function.let_go.set()
+    assert process.wait(20) == 0
+    process.communicate()
+    assert messages() == ["1", "2"]
+
+
+def test_two_signals_at_once_are_one_but_for_ctrl_c():
+    clock = Clock()
+    with Stopping(clock) as stopping:
+        signal.raise_signal(signal.SIGTERM)
+        clock.now_s = SAME_S / 2
+        signal.raise_signal(signal.SIGTERM)
+        assert not stopping.settled
+        clock.now_s = SAME_S
+        assert stopping.settled
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    with Stopping(clock) as stopping:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_raises_only_where_something_may_be_interrupted():
+    with Stopping() as stopping:
+        assert stopping.wait(lambda: 3) == 3
+        with pytest.raises(StoppedError):
+            stopping.wait(lambda: signal.raise_signal(signal.SIGTERM))
+    with Stopping() as stopping:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(StoppedError):
+            stopping.wait(lambda: pytest.fail("it was called"))
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+# -- stdin and stdout ------------------------------------------------------------------------------
+
+
+def test_requests_that_come_slowly_are_answered_as_they_come_and_a_signal_ends_the_waiting(local):
+    process = begin(local, requests="-", stdin=subprocess.PIPE)
+    process.stdin.write("".join(f"{line(number)}\n" for number in range(3)))
+    process.stdin.flush()
+    wait_until(lambda: lines_written() == 3, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    _, err = process.communicate()
+    assert err.startswith("Stopped by SIGTERM.\n3 requests done (3 in ")
+    assert err.endswith("): 3 succeeded, 0 failed; the same command goes on from there\n")
+
+
+def test_requests_that_come_slowly_are_gone_on_with_before_they_end(local):
+    write_responses(1)
+    process = begin(local, requests="-", stdin=subprocess.PIPE)
+    process.stdin.write(f"{line(1)}\n{line(2)}\n")
+    process.stdin.flush()
+    wait_until(lambda: lines_written() == 2, process)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert messages() == ["old 1", "2"]
+
+
+def test_what_ends_a_batch_ends_its_waiting_for_requests(denied):
+    process = begin(denied, "--stop-after", "3", requests="-", stdin=subprocess.PIPE)
+    process.stdin.write("".join(f"{line(number)}\n" for number in range(3)))
+    process.stdin.flush()
+    assert process.wait(20) == 1
+    _, err = process.communicate()
+    assert err.startswith("Stopped after 3 failures in a row, access_denied: ")
+    assert "3 requests done (3 in " in err
+
+
+def test_a_dash_is_stdout(batch, local):
+    write_requests(*range(20))
+    code, out, err = batch(output="-")
+    assert code == 0
+    assert sorted(int(json.loads(text)["message"]) for text in out.splitlines()) == list(range(20))
+    assert err.startswith("20 requests done (20 in ")
+    assert os.listdir() == ["requests.jsonl"]
+
+
+def test_a_response_is_on_stdout_when_its_call_has_finished(held):
+    function, local = held(lambda number: number == 1)
+    write_requests(1, 2)
+    process = begin(local, output="-")
+    assert json.loads(process.stdout.readline())["line"] == 2
+    function.let_go.set()
+    assert json.loads(process.stdout.readline())["line"] == 1
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_a_reader_of_stdout_that_has_gone_ends_it_in_silence(local):
+    reader, writer = os.pipe()
+    os.close(reader)
+    write_requests(*range(500))
+    process = begin(local, "--max-concurrency", "2", output="-", stdout=writer)
+    os.close(writer)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (141, "")
+    assert len(local.calls) < 10
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux has this device")
+def test_a_full_disk_behind_stdout_is_one_line(local):
+    write_requests(*range(500))
+    with open("/dev/full", "wb") as full:
+        process = begin(local, "--max-concurrency", "2", output="-", stdout=full)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert err.splitlines()[0] == "stdout cannot be written any more: No space left on device."
+    assert len(err.splitlines()) == 2
+    assert len(local.calls) < 10
+
+
+def test_a_stdout_that_is_closed_is_said_before_the_first_call(local):
+    write_requests(1)
+    process = begin(local, output="-", preexec_fn=lambda: os.close(1))
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err, local.calls) == (2, "lambda-adapter: stdout is closed\n", [])
+
+
+@pytest.mark.parametrize("stderr", ["closed", "full", "read by nobody"])
+def test_a_stderr_that_takes_nothing_changes_nothing(stderr, local):
+    write_requests("1", "fail")
+    with contextlib.ExitStack() as stack:
+        how = {}
+        if stderr == "closed":
+            how = {"preexec_fn": lambda: os.close(2)}
+        elif stderr == "full":
+            if not os.path.exists("/dev/full"):
+                pytest.skip("Linux has this device")
+            how = {"stderr": stack.enter_context(open("/dev/full", "wb"))}
+        else:
+            reader, writer = os.pipe()
+            os.close(reader)
+            stack.callback(os.close, writer)
+            how = {"stderr": writer}
+        process = begin(local, **how)
+        out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    assert len(read()) == 2
+
+
+def test_a_terminal_that_is_closed_loses_no_response(held):
+    """It sends SIGHUP, and takes nothing any more."""
+    pty = pytest.importorskip("pty", reason="no terminals to be had here")
+    function, local = held(lambda number: number > 3)
+    write_requests(*range(1, 10))
+    master, slave = pty.openpty()
+    process = begin(local, "--max-concurrency", "2", stderr=slave)
+    os.close(slave)
+    wait_until(lambda: lines_written() == 3 and len(function.asked) == 5, process)
+    os.close(master)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)
+    function.let_go.set()
+    process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert [response["line"] for response in read()] == [1, 2, 3, 4, 5]
+
+
+# -- Two runs --------------------------------------------------------------------------------------
+
+
+def test_a_second_run_on_the_same_file_is_refused_and_a_kill_leaves_no_lock(batch, held):
+    pytest.importorskip("fcntl", reason="no locks here")
+    function, local = held(lambda number: number == 2)
+    write_requests(1, 2, 3)
+    process = begin(local)
+    wait_until(lambda: lines_written() == 2, process)
+    code, _, err = batch(url=local.endpoint_url)
+    assert (code, err) == (2, "lambda-adapter: another run is writing responses.jsonl\n")
+    assert len(function.asked) == 3
+    process.kill()
+    process.communicate(timeout=20)
+    function.let_go.set()
+    assert batch(url=local.endpoint_url)[0] == 0
+    assert sorted(function.asked) == [1, 2, 2, 3]
+
+
+def test_two_runs_may_write_to_the_same_device(held):
+    function, local = held(lambda number: True)
+    write_requests(1)
+    both = [begin(local, output=os.devnull) for _ in range(2)]
+    wait_until(lambda: len(function.asked) == 2, both[0])
+    function.let_go.set()
+    for process in both:
+        process.communicate(timeout=20)
+        assert process.returncode == 0
 
 
 # -- Bounds ----------------------------------------------------------------------------------------
 
 
-def test_no_request_is_read_far_ahead_of_one_that_does_not_finish(make_adapter, tmp_path):
-    """Two places, and so 20 requests beyond the file: the 21st has to wait for the first one's answer."""
-    twenty_are_sent, too_many, first_is_answered = threading.Semaphore(0), threading.Event(), threading.Event()
-
-    def slow_first(event, context):
-        if event["trigger"]["context_text"] == "1":
-            for _ in range(19):
-                twenty_are_sent.acquire(timeout=10)
-            too_many.wait(0.3)  # nothing may come; this is how long it is given
-            first_is_answered.set()
-        else:
-            twenty_are_sent.release()
-        return {"success": True}
-
-    def requests():
-        for number in range(1, 61):
-            if number == 21 and not first_is_answered.is_set():
-                too_many.set()
-            yield line(number).encode()
-
-    responses = ResponseFile(str(tmp_path / "responses.jsonl"))
-    with LocalLambda({"function": slow_first}, timeout=60) as local, contextlib.closing(responses):
-        adapter = make_adapter(endpoint_url=local.endpoint_url, max_concurrency=2)
-        Batch(adapter, requests(), responses, lambda success: None).run()
-        assert (responses.written, responses.waiting) == (60, {})
-        assert not too_many.is_set()
-
-
-def test_requests_are_read_only_as_fast_as_calls_finish(make_adapter, local, tmp_path):
-    read_lines = []
-    most = []
-
-    def requests():
-        for number in range(100):
-            read_lines.append(number)
-            most.append(len(read_lines) - responses.known)
-            yield line(number).encode()
-
-    responses = ResponseFile(str(tmp_path / "responses.jsonl"))
-    with contextlib.closing(responses):
-        adapter = make_adapter(function_identifier="echo", endpoint_url=local.endpoint_url, max_concurrency=3)
-        Batch(adapter, requests(), responses, lambda success: None).run()
-    assert max(most) == 3
-
-
-def test_more_waiting_responses_than_the_bound_are_no_deadlock(batch, local):
-    """A run with many places was interrupted; the next one has one."""
-    write_requests(*range(1, 41))
-    waiting = (json.dumps({**json.loads(answer_of(f"old {number}")), "line": number}) for number in range(2, 40))
-    write("responses.jsonl", *waiting)
-    assert batch("--max-concurrency", "1")[0] == 0
-    assert sorted(asked(local)) == ["1", "40"]
-    assert messages() == ["1", *(f"old {number}" for number in range(2, 40)), "40"]
+def test_no_more_calls_are_in_flight_than_may_be(held):
+    function, local = held(lambda number: True)
+    write_requests(*range(1, 10))
+    process = begin(local, "--max-concurrency", "3")
+    wait_until(lambda: len(function.asked) == 3, process)
+    assert not threading.Event().wait(0.3)  # nothing may come; this is how long it is given
+    assert len(function.asked) == 3
+    function.let_go.set()
+    process.communicate(timeout=20)
+    assert len(read()) == 9
 
 
 # -- The progress bar ------------------------------------------------------------------------------
@@ -536,7 +1007,43 @@ def test_without_a_known_total_the_bar_counts():
     progress = Progress(terminal, None, clock=lambda: now[0])
     now[0] = 1.0
     progress.count(False)
-    assert terminal.shown() == "1 answered  1.0/s  1 failed"
+    assert terminal.shown() == "1 done  1.0/s  1 failed"
+
+
+@pytest.mark.parametrize("total", [10, 1_200, 2_000_000, None])
+@pytest.mark.parametrize("columns", [80, 60, 40, 24, 10])
+def test_the_bar_fits_its_terminal(columns, total, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    terminal, clock = Terminal(), itertools.count(0, 1)
+    progress = Progress(terminal, total, clock=lambda: next(clock) * 0.7)
+    for number in range(10):
+        progress.count(number != 7)
+    drawn = terminal.getvalue().split("\r")[1:]
+    assert {len(text) for text in drawn} == {columns - 1}
+    assert ("1 failed" in terminal.shown()) is (columns >= 24)
+    assert ("%" in terminal.shown()) is (total is not None)
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (80, "[############------------]  50%  600 of 1,200  1.0/s  2 failed  10 min 0 s left"),
+        (79, "50%  600 of 1,200  1.0/s  2 failed  10 min 0 s left"),
+        (52, "50%  600 of 1,200  1.0/s  2 failed  10 min 0 s left"),
+        (51, "50%  600 of 1,200  2 failed  10 min 0 s left"),
+        (40, "50%  600 of 1,200  2 failed"),
+        (20, "50%  2 failed"),
+        (10, "50%  2 fa"),
+    ],
+)
+def test_on_few_columns_the_bar_gives_way_to_the_numbers(columns, shown, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    now = [0.0]
+    terminal = Terminal()
+    progress = Progress(terminal, 1_200, 599, 2, clock=lambda: now[0])
+    now[0] = 1.0
+    progress.count(True)
+    assert terminal.shown() == shown
 
 
 def test_where_there_is_no_terminal_there_is_no_bar():
@@ -570,8 +1077,3 @@ def test_on_a_terminal_the_bar_is_gone_when_the_summary_comes(local):
     assert "\r[------------------------]   0%  0 of 30  0 failed" in shown
     assert shown.rpartition("\r30 requests")[0].rpartition("\r")[2].strip() == ""
     assert ": 30 succeeded, 0 failed\r\n" in shown
-
-
-def test_a_request_keeps_its_line_number_to_itself():
-    request = parse_request(line("x").encode(), 12)
-    assert (request.line, request.command, request.args) == (12, "say", ["x"])
