@@ -387,9 +387,9 @@ class LocalLambda:
         """Lend the process to a handler, as if it were its own."""
         context, trace_id = invocation.context, invocation.call.headers.get("x-amzn-trace-id")
         variables = lambda_variables(handler, context, self._region, trace_id)
-        with self._loops.of(context.function_name), environment_of(context, variables):
-            with output_of(context, invocation.log):
-                yield
+        loop, output = self._loops.of(context.function_name), output_of(context, invocation.log)
+        with loop, environment_of(context, variables), output:
+            yield
 
     def _answer(self, invocation: _Invocation, log_tail: bool) -> HttpAnswer:
         """Wait for the handler, up to its timeout, and say what became of it."""

@@ -31,7 +31,7 @@ class _LoopOnDemand(asyncio.SelectorEventLoop):
 
     def __del__(self) -> None:
         if self.is_made:
-            super().__del__()  # type: ignore[misc]
+            super().__del__()
 
 
 class EventLoops:

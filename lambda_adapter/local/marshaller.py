@@ -1,4 +1,4 @@
-"""JSON as AWS's Python runtime writes it of what a handler returned: by simplejson's rules, with Decimals as numbers."""
+"""JSON of what a handler returned, as AWS's Python runtime writes it: by the rules of simplejson."""
 
 import json
 import math

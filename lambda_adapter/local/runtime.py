@@ -17,6 +17,8 @@ from .marshaller import to_json
 #: yields what is sent as it comes: text, bytes, or anything that JSON can hold.
 Handler = Callable[[Any, Any], Any]
 
+_ASYNC = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+
 _MARSHAL_ERROR = "Runtime.MarshalError"
 
 #: The keys of a client context's ``w3c`` that reach a handler.
@@ -142,13 +144,11 @@ def check_handler(name: str, handler: object) -> None:
     """
     if not callable(handler):
         raise ValueError(f"functions: {name!r} must be callable; got {type(handler).__name__}")
-    called = getattr(handler, "__call__", None)  # noqa: B004 - of an object whose class has an async one
-    if any(map(inspect.iscoroutinefunction, (handler, called))) or any(
-        map(inspect.isasyncgenfunction, (handler, called))
-    ):
+    called = getattr(type(handler), "__call__", None)  # noqa: B004 - an object's class may have an async one
+    if any(is_async(each) for is_async in _ASYNC for each in (handler, called)):
         raise ValueError(
-            f"functions: {name!r} is an async function, which AWS's Python runtime calls but does not await; make an"
-            f" ordinary function of it that returns asyncio.run(...) of the async one"
+            f"functions: {name!r} is an async function, which AWS's Python runtime calls but does not await; give a"
+            " function that is not, and runs the async one: lambda event, context: asyncio.run(handler(event, context))"
         )
 
 
@@ -207,9 +207,9 @@ def _result_of(
             for item in returned:
                 give(to_chunk(item))
     except Exception as error:
-        stack = _stack(error.__traceback__)
-        result = failed_result(type(error).__name__, str(error), context.aws_request_id, stack)
-        context.log(_told(type(error).__name__, str(error), stack))
+        name, text, stack = type(error).__name__, str(error), _stack(error.__traceback__)
+        result = failed_result(name, text, context.aws_request_id, stack)
+        context.log(_told(name, text, stack))
         return result
     if inspect.isgenerator(returned):
         # A generator's own result is lost, as it is in any loop.
@@ -223,7 +223,9 @@ def _result_of(
 def _stack(trace: Optional[TracebackType]) -> List[str]:
     """The frames from the handler on, without the marks below their lines, which AWS's runtime leaves out."""
     frames = traceback.extract_tb(trace)[1:]
-    return traceback.format_list([(frame.filename, frame.lineno, frame.name, frame.line) for frame in frames])
+    return traceback.format_list(
+        [traceback.FrameSummary(frame.filename, frame.lineno, frame.name, line=frame.line) for frame in frames]
+    )
 
 
 def _told(error_type: str, text: str, stack: List[str]) -> str:
@@ -246,12 +248,10 @@ def _exited(error: BaseException, context: LambdaContext) -> HandlerResult:
         status = 1
         frames = error.__traceback__.tb_next if error.__traceback__ else None
         context.log("".join(traceback.format_exception(type(error), error, frames)))
-    reason = (
-        f"Runtime exited with error: exit status {status}" if status else "Runtime exited without providing a reason"
-    )
+    reason = f"with error: exit status {status}" if status else "without providing a reason"
     if isinstance(error, KeyboardInterrupt):
-        reason = "Runtime exited with error: signal: interrupt"
-    text = f"RequestId: {context.aws_request_id} Error: {reason}"
+        reason = "with error: signal: interrupt"
+    text = f"RequestId: {context.aws_request_id} Error: Runtime exited {reason}"
     context.log(f"{text}\nRuntime.ExitError\n")
     return platform_failure("Runtime.ExitError", text)
 
