@@ -5,6 +5,7 @@ import collections
 import datetime
 import enum
 import logging
+import os
 import sys
 from decimal import Decimal
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple, Union
@@ -259,3 +260,7 @@ async def _application(scope: Any, receive: Any, send: Any) -> None:
     name = scope["aws.context"].function_name
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": f"{scope['path']} of {name}".encode()})
+
+
+def do_root(event: Any, context: Any) -> Any:
+    return os.environ["LAMBDA_TASK_ROOT"]
