@@ -444,7 +444,7 @@ def _check_functions(functions: object) -> None:
     for name, handler in functions.items():
         if not isinstance(name, str) or not is_name(name):
             raise ValueError(f"functions: a name must be 1 to 64 of A-Za-z0-9-_.; got {name!r}")
-        check_handler(name, handler)
+        check_handler(f"functions: {name!r}", handler)
 
 
 def _check_durable(durable: object, functions: Mapping[str, Handler]) -> None:

@@ -136,19 +136,22 @@ def _w3c_of(decoded: Optional[Dict[str, Any]]) -> Dict[str, str]:
     return {name: told[name] for name in _W3C_FIELDS if isinstance(told.get(name), str)}
 
 
-def check_handler(name: str, handler: object) -> None:
+def check_handler(shown: str, handler: object) -> None:
     """Check that AWS's runtime could run a handler.
+
+    Args:
+        shown: How a message names the handler.
 
     Raises:
         ValueError: It cannot be called, or is a coroutine function.
     """
     if not callable(handler):
-        raise ValueError(f"functions: {name!r} must be callable; got {type(handler).__name__}")
+        raise ValueError(f"{shown} must be callable; got {type(handler).__name__}")
     called = getattr(type(handler), "__call__", None)  # noqa: B004 - an object's class may have an async one
     if any(is_async(each) for is_async in _ASYNC for each in (handler, called)):
         raise ValueError(
-            f"functions: {name!r} is an async function, which AWS's Python runtime calls but does not await; give a"
-            " function that is not, and runs the async one: lambda event, context: asyncio.run(handler(event, context))"
+            f"{shown} is an async function, which AWS's Python runtime calls but does not await; give a function that"
+            " is not, and runs the async one: lambda event, context: asyncio.run(handler(event, context))"
         )
 
 

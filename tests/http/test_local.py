@@ -19,13 +19,11 @@ from botocore.exceptions import ClientError
 
 from lambda_adapter._rules.limits import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES, MAX_RESULT_BYTES
 from lambda_adapter.local import LambdaContext, LocalLambda
+from support.local_lambda import WAIT_S, HeldHandler, Reply, address, log_of, post
 from support.values import nested
 from support.waiting import until
 
-WAIT_S = 10.0  # a bound for what should take milliseconds
 LATEST_ARN = "arn:aws:lambda:us-east-1:123456789012:function:echo"
-
-Reply = Tuple[int, Dict[str, str], bytes]
 
 
 def echo(event: Any, context: Any) -> Any:
@@ -44,21 +42,6 @@ def describe(event: Any, context: Any) -> Any:
     seen["identity"] = attrs.asdict(context.identity)
     seen["remaining_ms"] = context.get_remaining_time_in_millis()
     return seen
-
-
-class HeldHandler:
-    """A handler that waits until it is let go."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Semaphore(0)
-        self.open = threading.Event()
-        self.left = threading.Event()
-
-    def __call__(self, event: Any, context: Any) -> Any:
-        self.entered.release()
-        self.open.wait(WAIT_S)
-        self.left.set()
-        return event
 
 
 @pytest.fixture
@@ -101,20 +84,6 @@ def connect() -> Iterator[Callable[[LocalLambda], Any]]:
 @pytest.fixture
 def client(local: LocalLambda, connect: Callable[[LocalLambda], Any]) -> Any:
     return connect(local)
-
-
-def address(local: LocalLambda) -> Tuple[str, int]:
-    host, port = local.endpoint_url[len("http://") :].split(":")
-    return host, int(port)
-
-
-def post(local: LocalLambda, function: str = "echo", body: bytes = b"{}", **headers: str) -> Reply:
-    """One request on a connection of its own; a header's `_` is sent as `-`."""
-    with closing(http.client.HTTPConnection(*address(local), timeout=WAIT_S)) as connection:
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request("POST", f"/2015-03-31/functions/{function}/invocations", body, sent)
-        response = connection.getresponse()
-        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
 
 
 def exchange(local: LocalLambda, sent: bytes, half_close: bool = True) -> bytes:
@@ -163,10 +132,6 @@ def platform_error(reply: Reply) -> Dict[str, Any]:
     error: Dict[str, Any] = json.loads(body)
     assert set(error) == {"errorMessage", "errorType"}
     return error
-
-
-def log_of(reply: Reply) -> str:
-    return base64.b64decode(reply[1]["x-amz-log-result"]).decode()
 
 
 class TestInvocationTypes:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
-from test_local import HeldHandler, log_of, post
 
 from lambda_adapter.local import LocalLambda
+from support.local_lambda import WAIT_S, HeldHandler, log_of, post
+from support.runtime_cases import handler as case_handler
 
-WAIT_S = 10.0
 ENVIRON_CLASS = type(os.environ)
 
 
@@ -163,9 +163,7 @@ class TestVariables:
             assert answer(local, "f") == name
 
     def test_a_module_s_root_is_above_its_packages(self) -> None:
-        from support.runtime_cases import handler
-
-        with LocalLambda({"f": handler}) as local:
+        with LocalLambda({"f": case_handler}) as local:
             assert answer(local, "f", {"do": "root"}) == str(Path(__file__).parents[1])
 
     def test_where_a_test_has_put_a_dict_handlers_see_that(self, monkeypatch: pytest.MonkeyPatch) -> None:
