@@ -17,6 +17,7 @@ from .durable import ARN_HEADER, DurableExecution, DurableExecutions
 from .environment import end_environment, environment_of, lambda_variables
 from .event_loops import EventLoops
 from .event_stream import invoke_complete, payload_chunk
+from .function_log import end_lines, start_line
 from .http_server import Server
 from .invoke_api import (
     HttpAnswer,
@@ -29,7 +30,6 @@ from .invoke_api import (
     parse_path,
     throttled,
 )
-from .log import log_of
 from .output import end_output, output_of
 from .pipe import Pipe
 from .runtime import (
@@ -40,6 +40,7 @@ from .runtime import (
     call_handler,
     check_handler,
     client_context_object,
+    late_line,
     make_context,
     timed_out,
 )
@@ -357,6 +358,7 @@ class LocalLambda:
             deadline_s=deadline_s,
             log=log,
         )
+        log.append(start_line(call.request_id, context.function_version))
         cold = call.function_name not in self._warm
         return _Invocation(call, context, log, cold, started_s=now_s, deadline_s=deadline_s)
 
@@ -428,14 +430,9 @@ class LocalLambda:
     def _log_of(self, invocation: _Invocation, result: HandlerResult) -> str:
         """Everything that AWS's log would hold of a call that has been answered for."""
         duration_ms = (time.monotonic() - invocation.started_s) * 1_000
-        late = timed_out(invocation.call.request_id, self._timeout_s) == result
-        return log_of(
-            invocation.context,
-            invocation.log,
-            duration_ms=duration_ms,
-            timed_out_after_s=self._timeout_s if late else None,
-            cold=invocation.cold,
-        )
+        request_id = invocation.call.request_id
+        late = late_line(request_id, self._timeout_s) if result == timed_out(request_id, self._timeout_s) else ""
+        return "".join(invocation.log) + late + end_lines(request_id, duration_ms, self._memory_mb, invocation.cold)
 
 
 def _check_functions(functions: object) -> None:

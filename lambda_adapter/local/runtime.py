@@ -4,6 +4,7 @@ import inspect
 import json
 import time
 import traceback
+from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -302,3 +303,9 @@ def timed_out(request_id: str, timeout_s: float) -> HandlerResult:
     """The error object of a handler that ran for too long."""
     text = f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds"
     return platform_failure("Sandbox.Timedout", text)
+
+
+def late_line(request_id: str, timeout_s: float) -> str:
+    """What the log says of it."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{now} {request_id} Task timed out after {timeout_s:.2f} seconds\n\n"
