@@ -6,6 +6,9 @@ MAX_REQUEST_RESPONSE_BYTES = 6_291_456
 #: An asynchronous (Event) invocation's payload, in bytes (same page; 256 KB until late 2025).
 MAX_EVENT_BYTES = 1_048_576
 
+#: What a function returns, in bytes: AWS's own words for a larger one name this number.
+MAX_RESULT_BYTES = MAX_REQUEST_RESPONSE_BYTES + 100
+
 #: A streamed answer, in bytes (same page: 200 MB).
 MAX_STREAMED_BYTES = 209_715_200
 

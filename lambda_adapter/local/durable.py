@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, unquote
 import attrs
 
 from .invoke_api import HttpAnswer, LocalCall, RefusedError, function_arn, parse_function
-from .runtime import HandlerResult, failed_result
+from .runtime import HandlerResult, failed_result, timed_out
 
 #: The answer's header that says which execution it is of.
 ARN_HEADER = "X-Amz-Durable-Execution-Arn"
@@ -72,8 +72,7 @@ class DurableExecution:
     def end_if_late(self) -> None:
         """End it if its handler's time is up."""
         if time.monotonic() >= self._deadline_s:
-            text = f"RequestId: {self.call.request_id} Error: Task timed out after {self._timeout_s:.2f} seconds"
-            self.end("TIMED_OUT", failed_result("Sandbox.Timedout", text, self.call.request_id))
+            self.end("TIMED_OUT", timed_out(self.call.request_id, self._timeout_s))
 
     def wait(self) -> Optional[HandlerResult]:
         """Its outcome, as soon as there is one; None when it was abandoned."""

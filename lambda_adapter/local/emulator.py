@@ -1,12 +1,11 @@
 """LocalLambda itself: which handlers run, for how long, how many at once, and what their callers are answered."""
 
-import math
+import contextlib
 import threading
 import time
 import uuid
 from collections.abc import Collection as CollectionABC
-from types import SimpleNamespace
-from typing import Any, Callable, Collection, Dict, Generator, List, Mapping, Optional, Set
+from typing import Any, Callable, Collection, Dict, Generator, Iterator, List, Mapping, Optional, Set
 from urllib.parse import unquote
 
 import attrs
@@ -15,7 +14,10 @@ from .._rules.identifiers import FunctionIdentifier, is_name
 from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
 from .._rules.validation import check_integer, check_number, check_region
 from .durable import ARN_HEADER, DurableExecution, DurableExecutions
+from .environment import end_environment, environment_of, lambda_variables
+from .event_loops import EventLoops
 from .event_stream import invoke_complete, payload_chunk
+from .function_log import end_lines, start_line
 from .http_server import Server
 from .invoke_api import (
     HttpAnswer,
@@ -28,22 +30,22 @@ from .invoke_api import (
     parse_path,
     throttled,
 )
+from .output import end_output, output_of
 from .pipe import Pipe
 from .runtime import (
+    ClientContext,
     Handler,
     HandlerResult,
     LambdaContext,
     call_handler,
+    check_handler,
     client_context_object,
-    failed_result,
+    late_line,
     make_context,
+    timed_out,
 )
 
 __all__ = ["Handler", "LambdaContext", "LocalCall", "LocalLambda"]
-
-#: REPORT carries these two because AWS's does; nothing here measures them.
-_INIT_DURATION_MS = 0.5
-_MEMORY_USED_MB = 40
 
 
 @attrs.define(eq=False)
@@ -85,9 +87,10 @@ class LocalLambda:
     Differences from AWS: every qualifier exists, and an alias means $LATEST; any account id in an ARN will
     do; an Event over the concurrency limit is refused where AWS would queue it; a failed Event is not run
     again; a handler past its timeout is answered for and gives up its place, but its thread, a daemon,
-    cannot be killed; what handlers print goes where the process prints, not into the log; a handler that is
-    a generator streams what it yields, which AWS's own Python runtime cannot. What ``durable`` functions do
-    is described, AWS's word apart from ours, in ``lambda_adapter.local.durable``.
+    cannot be killed; all handlers run in this process, at once, with what it has imported; a handler that is
+    a generator streams what it yields, which AWS's own Python runtime cannot. LAMBDA_ADAPTER_USAGE.md has a
+    table of all differences. What ``durable`` functions do is described, AWS's word apart from ours, in
+    ``lambda_adapter.local.durable``.
 
     Example::
 
@@ -139,6 +142,7 @@ class LocalLambda:
         self._concurrency_limit = concurrency_limit
         self._retry_after_s = retry_after
         self._durable = frozenset(durable)
+        self._loops = EventLoops()
         self._executions = DurableExecutions()  # changed under the lock
         self._observe: Optional[Callable[[Observation], None]] = None
         self._environment_id = uuid.uuid4().hex
@@ -202,12 +206,16 @@ class LocalLambda:
         self._server.disconnect()
         for invocation in abandoned:
             invocation.finished.set()
+            # Their threads run on, and must not hold the process's streams for ever.
+            end_environment(invocation.context)
+            end_output(invocation.context)
             if invocation.pipe is not None:
                 invocation.pipe.abandon()
                 invocation.pipe.end()
         for execution in executions:
             execution.abandon()
         self._server.server_close()
+        self._loops.close()
 
     def __enter__(self) -> "LocalLambda":
         return self.start()
@@ -289,7 +297,7 @@ class LocalLambda:
         self,
         call: LocalCall,
         event: object,
-        client_context: Optional[SimpleNamespace],
+        client_context: Optional[ClientContext],
         execution_name: Optional[str] = None,
         pipe: Optional[Pipe] = None,
     ) -> _Invocation:
@@ -311,7 +319,7 @@ class LocalLambda:
         self,
         call: LocalCall,
         event: object,
-        client_context: Optional[SimpleNamespace],
+        client_context: Optional[ClientContext],
         execution_name: Optional[str],
         pipe: Optional[Pipe],
     ) -> _Invocation:
@@ -338,7 +346,7 @@ class LocalLambda:
             self._runs[invocation.execution.arn] = invocation
         return invocation
 
-    def _prepare(self, call: LocalCall, client_context: Optional[SimpleNamespace], now_s: float) -> _Invocation:
+    def _prepare(self, call: LocalCall, client_context: Optional[ClientContext], now_s: float) -> _Invocation:
         deadline_s = now_s + self._timeout_s
         log: List[str] = []
         context = make_context(
@@ -350,7 +358,7 @@ class LocalLambda:
             deadline_s=deadline_s,
             log=log,
         )
-        log.append(f"START RequestId: {call.request_id} Version: {context.function_version}\n")
+        log.append(start_line(call.request_id, context.function_version))
         cold = call.function_name not in self._warm
         return _Invocation(call, context, log, cold, started_s=now_s, deadline_s=deadline_s)
 
@@ -359,7 +367,8 @@ class LocalLambda:
         try:
             handler = self._functions[invocation.call.function_name]
             emit = invocation.pipe.put if invocation.pipe is not None else None
-            invocation.result = call_handler(handler, event, invocation.context, emit)
+            with self._as_on_aws(handler, invocation):
+                invocation.result = call_handler(handler, event, invocation.context, emit)
         finally:
             # The place first: whoever has the answer may use it at once.
             with self._lock:
@@ -375,24 +384,29 @@ class LocalLambda:
             duration_s = time.monotonic() - invocation.started_s
             self._observe(Observation(call.function_name, call.request_id, duration_s, result=invocation.result))
 
+    @contextlib.contextmanager
+    def _as_on_aws(self, handler: Handler, invocation: _Invocation) -> Iterator[None]:
+        """Lend the process to a handler, as if it were its own."""
+        context, trace_id = invocation.context, invocation.call.headers.get("x-amzn-trace-id")
+        variables = lambda_variables(handler, context, self._region, trace_id)
+        loop, output = self._loops.of(context.function_name), output_of(context, invocation.log)
+        with loop, environment_of(context, variables), output:
+            yield
+
     def _answer(self, invocation: _Invocation, log_tail: bool) -> HttpAnswer:
         """Wait for the handler, up to its timeout, and say what became of it."""
         result = invocation.execution.wait() if invocation.execution else self._result(invocation)
         if result is None:
             raise RefusedError(503, "ServiceException", "LocalLambda was closed during the invocation")
-        duration_ms = (time.monotonic() - invocation.started_s) * 1_000
         answer = result.to_answer(invocation.context.function_version)
         if log_tail:
-            log = "".join(invocation.log) + self._report(invocation, duration_ms)
-            answer.headers["X-Amz-Log-Result"] = encode_log_tail(log)
+            answer.headers["X-Amz-Log-Result"] = encode_log_tail(self._log_of(invocation, result))
         return answer
 
     def _result(self, invocation: _Invocation) -> Optional[HandlerResult]:
         if invocation.finished.wait(invocation.deadline_s - time.monotonic()):
             return invocation.result
-        request_id = invocation.call.request_id
-        text = f"RequestId: {request_id} Error: Task timed out after {self._timeout_s:.2f} seconds"
-        return failed_result("Sandbox.Timedout", text, request_id)
+        return timed_out(invocation.call.request_id, self._timeout_s)
 
     def _frames(self, invocation: _Invocation, log_tail: bool) -> Generator[bytes, None, None]:
         """What the handler yields, as it comes, up to its timeout, and then what became of it."""
@@ -403,9 +417,8 @@ class LocalLambda:
                 yield payload_chunk(chunk)
             result = self._result(invocation)
             if result is not None:
-                duration_ms = (time.monotonic() - invocation.started_s) * 1_000
-                log = "".join(invocation.log) + self._report(invocation, duration_ms)
-                yield invoke_complete(result if result.failed else None, encode_log_tail(log) if log_tail else None)
+                tail = encode_log_tail(self._log_of(invocation, result)) if log_tail else None
+                yield invoke_complete(result if result.failed else None, tail)
         finally:
             pipe.abandon()
             call, duration_s = invocation.call, time.monotonic() - invocation.started_s
@@ -414,16 +427,12 @@ class LocalLambda:
                     Observation(call.function_name, call.request_id, duration_s, result=result, streamed=True)
                 )
 
-    def _report(self, invocation: _Invocation, duration_ms: float) -> str:
+    def _log_of(self, invocation: _Invocation, result: HandlerResult) -> str:
+        """Everything that AWS's log would hold of a call that has been answered for."""
+        duration_ms = (time.monotonic() - invocation.started_s) * 1_000
         request_id = invocation.call.request_id
-        used_mb = min(_MEMORY_USED_MB, self._memory_mb)
-        init = f"Init Duration: {_INIT_DURATION_MS:.2f} ms\t" if invocation.cold else ""
-        return (
-            f"END RequestId: {request_id}\n"
-            f"REPORT RequestId: {request_id}\tDuration: {duration_ms:.2f} ms\t"
-            f"Billed Duration: {math.ceil(duration_ms)} ms\tMemory Size: {self._memory_mb} MB\t"
-            f"Max Memory Used: {used_mb} MB\t{init}\n"
-        )
+        late = late_line(request_id, self._timeout_s) if result == timed_out(request_id, self._timeout_s) else ""
+        return "".join(invocation.log) + late + end_lines(request_id, duration_ms, self._memory_mb, invocation.cold)
 
 
 def _check_functions(functions: object) -> None:
@@ -432,8 +441,7 @@ def _check_functions(functions: object) -> None:
     for name, handler in functions.items():
         if not isinstance(name, str) or not is_name(name):
             raise ValueError(f"functions: a name must be 1 to 64 of A-Za-z0-9-_.; got {name!r}")
-        if not callable(handler):
-            raise ValueError(f"functions: {name!r} must be callable; got {type(handler).__name__}")
+        check_handler(f"functions: {name!r}", handler)
 
 
 def _check_durable(durable: object, functions: Mapping[str, Handler]) -> None:

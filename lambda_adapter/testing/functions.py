@@ -20,6 +20,7 @@ from ..local.runtime import (
     HandlerResult,
     LambdaContext,
     call_handler,
+    check_handler,
     failed_result,
     marshal,
     to_chunk,
@@ -244,6 +245,7 @@ class MockFunction:
 
     def _answer(self, answer: object) -> _Step:
         if callable(answer):
+            check_handler(f"an answer of {self.name!r}", answer)
             return functools.partial(_run, self.name, answer)
         # Now, so that what the test changes later changes nothing.
         result = HandlerResult(answer) if isinstance(answer, bytes) else marshal(answer, "")

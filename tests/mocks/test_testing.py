@@ -115,6 +115,14 @@ def test_an_answer_that_no_function_could_give_is_refused_where_it_is_made(mock,
         mock.function("weather", {1, 2}) if how == "function" else mock.function("weather").answers({1, 2})
 
 
+def test_an_async_handler_is_refused_where_it_is_given(mock):
+    async def handler(event, context):
+        return SUNNY
+
+    with pytest.raises(ValueError, match="an answer of 'weather' is an async function"):
+        mock.function("weather", handler)
+
+
 def test_a_handler_gets_the_event_and_a_context_like_aws(mock, make_request):
     seen = []
 
