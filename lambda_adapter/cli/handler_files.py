@@ -1,11 +1,17 @@
 """Handlers that are named on the command line: ``module:handler`` and ``path.py:handler``."""
 
+import builtins
 import functools
 import importlib
 import importlib.util
+import inspect
+import itertools
 import os
 import sys
+import threading
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from .._text.redaction import class_name, shown
 from ..local import Handler
@@ -21,20 +27,40 @@ def load_handler(spec: str) -> Handler:
     Raises:
         UsageError: It does not import, or is no handler.
     """
-    place, _, name = spec.rpartition(":")
-    if not place or not name:
-        raise UsageError(f"{shown(spec)} is no handler; it must be module:handler or path.py:handler")
+    place, name = _split(spec)
     try:
-        module = _load_file(os.path.realpath(place)) if place.endswith(".py") else _load_module(place)
+        return _load(place, name)
+    except _NoHandlerError as error:
+        raise UsageError(str(error)) from None
     except (Exception, SystemExit) as error:  # a module may do anything when it is imported
         raise UsageError(f"{shown(place)} does not import: {class_name(error)}: {shown(error)}") from None
-    try:
-        handler = functools.reduce(getattr, name.split("."), module)
-    except AttributeError:
-        raise UsageError(f"{shown(place)} has no {shown(name)}") from None
-    if not callable(handler):
-        raise UsageError(f"{shown(spec)} is {class_name(handler)}, and no function")
-    return handler
+
+
+def load_anew(spec: str) -> Handler:
+    """A handler that is imported again, with the modules of its folder, when one of their files has been saved.
+
+    What does not import fails the calls, until it does again.
+
+    Raises:
+        UsageError: As ``load_handler``.
+    """
+    handler = load_handler(spec)
+    if inspect.iscoroutinefunction(handler):
+        return handler  # LocalLambda refuses it
+    place, name = _split(spec)
+    lock = threading.Lock()
+
+    def newest(event: Any, context: Any) -> Any:
+        with lock:
+            folder, _ = _folder_and_module(place)
+            folder.refresh()
+            found = _load(place, name)
+        try:
+            return found(event, context)
+        finally:
+            folder.look()  # at what was imported meanwhile
+
+    return functools.wraps(handler)(newest)
 
 
 def default_name(spec: str) -> str:
@@ -44,31 +70,144 @@ def default_name(spec: str) -> str:
     return stem if handler in _GENERIC else handler.rpartition(".")[2]
 
 
-def _load_module(name: str) -> ModuleType:
-    _make_importable(os.getcwd())
-    return importlib.import_module(name)
+class _NoHandlerError(Exception):
+    pass
+
+
+def _split(spec: str) -> Tuple[str, str]:
+    place, _, name = spec.rpartition(":")
+    if not place or not name:
+        raise UsageError(f"{shown(spec)} is no handler; it must be module:handler or path.py:handler")
+    return place, name
+
+
+def _load(place: str, name: str) -> Handler:
+    folder, module_name = _folder_and_module(place)
+    module = folder.load(module_name)
+    try:
+        handler: Any = functools.reduce(getattr, name.split("."), module)
+    except AttributeError:
+        raise _NoHandlerError(f"{shown(place)} has no {shown(name)}") from None
+    if not callable(handler):
+        raise _NoHandlerError(f"{shown(place)}:{shown(name)} is {class_name(handler)}, and no function")
+    found: Handler = handler
+    return found
+
+
+def _folder_and_module(place: str) -> "Tuple[_Folder, str]":
+    """Where a handler's modules are, and the handler's own among them: a file's folder is its code's root."""
+    if not place.endswith(".py"):
+        return _folder(os.getcwd()), place
+    path = os.path.realpath(place)
+    if not os.path.isfile(path):
+        raise FileNotFoundError("no such file")
+    return _folder(os.path.dirname(path)), os.path.basename(path)[:-3]
 
 
 @functools.lru_cache(maxsize=None)
-def _load_file(path: str) -> ModuleType:
-    """A file's module, once for all handlers in it; modules beside it can be imported, as in a script."""
-    _make_importable(os.path.dirname(path))
-    name = os.path.basename(path)[:-3]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("no loader for this file")
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickle look their module up. One that is imported already keeps its name: others rely on it.
-    sys.modules.setdefault(name, module)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        if sys.modules.get(name) is module:
+def _folder(path: str) -> "_Folder":
+    """Once for all handlers in it."""
+    return _Folder(path)
+
+
+class _Folder:
+    """A folder whose modules are its own, as each Lambda function has its own code: two folders may have a ``util``.
+
+    Its modules are those of a package that has the folder for its path, and their ``import`` looks into that first.
+    What the folder does not have is imported as everywhere, and shared.
+    """
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._package = f"lambda_folder_{next(self._numbers)}"
+        self._builtins = {**vars(builtins), "__import__": self._import}
+        self._seen: Dict[str, object] = {}
+        package = ModuleType(self._package)
+        package.__path__ = [path]
+        sys.modules[self._package] = package
+        sys.meta_path.insert(0, self)
+
+    def load(self, name: str) -> ModuleType:
+        """The module of this name: the folder's, or else one that is installed."""
+        try:
+            return importlib.import_module(f"{self._package}.{name}" if self._has(name) else name)
+        finally:
+            self.look()
+
+    def refresh(self) -> None:
+        """Forget the folder's modules, if one of their files has been saved since they were loaded."""
+        if all(_saved_at(file) == at for file, at in self._seen.items()):
+            return
+        self._seen.clear()
+        for name in self._names():
             del sys.modules[name]
-        raise
-    return module
+        importlib.invalidate_caches()
+
+    def find_spec(self, name: str, path: Optional[Sequence[str]], target: object = None) -> Optional[ModuleSpec]:
+        """Of a module of this folder's: where it is, and who runs it. (importlib asks.)"""
+        if not name.startswith(f"{self._package}."):
+            return None
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None and type(spec.loader) is SourceFileLoader:
+            spec.loader = _Loader(spec.loader.name, spec.loader.path, self._builtins)
+        return spec
+
+    def _has(self, name: str) -> bool:
+        first = name.partition(".")[0]
+        spec = PathFinder.find_spec(first, [self._path])
+        # A folder without __init__.py counts last, as it does along sys.path.
+        if spec is None or spec.loader is not None:
+            return spec is not None
+        return first not in sys.modules and importlib.util.find_spec(first) is None
+
+    def _import(
+        self,
+        name: str,
+        globals: Optional[Mapping[str, object]] = None,
+        locals: Optional[Mapping[str, object]] = None,
+        fromlist: Optional[Sequence[str]] = (),
+        level: int = 0,
+    ) -> ModuleType:
+        """What ``import`` does in the folder's modules."""
+        if level or not self._has(name):
+            return builtins.__import__(name, globals, locals, fromlist or (), level)
+        if fromlist:
+            return builtins.__import__(f"{self._package}.{name}", globals, locals, fromlist)
+        importlib.import_module(f"{self._package}.{name}")
+        return sys.modules[f"{self._package}.{name.partition('.')[0]}"]
+
+    def _names(self) -> Sequence[str]:
+        return [name for name in [*sys.modules] if name.startswith(f"{self._package}.")]
+
+    def look(self) -> None:
+        """Remember when the files of what was loaded were saved."""
+        for name in self._names():
+            file = getattr(sys.modules.get(name), "__file__", None)
+            if file:
+                self._seen.setdefault(file, _saved_at(file))
 
 
-def _make_importable(directory: str) -> None:
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
+class _Loader(SourceFileLoader):
+    """Runs a module with builtins of its folder's, always from its source."""
+
+    def __init__(self, name: str, path: str, own_builtins: Mapping[str, object]) -> None:
+        super().__init__(name, path)
+        self._builtins = own_builtins
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__dict__["__builtins__"] = self._builtins
+        super().exec_module(module)
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        # Compiled files are told from newer ones by whole seconds: too coarse for --reload.
+        raise OSError
+
+
+def _saved_at(file: str) -> Optional[Tuple[int, int]]:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -11,9 +11,10 @@ from .._rules.limits import MAX_FUNCTION_TIMEOUT_S
 from .._rules.validation import function
 from .._text.redaction import shown
 from ..adapter import LambdaAdapter
-from ..local import LocalLambda
+from ..local.emulator import Observation, observed
 from ..messages import ExecuteRequest, ExecuteResponse
 from .handler_files import load_handler
+from .handler_output import handlers_print_to_stderr, traceback_of
 from .options import (
     TOO_MUCH_JSON,
     UsageError,
@@ -150,13 +151,18 @@ def _served(args: argparse.Namespace) -> Iterator[Dict[str, Any]]:
     if args.endpoint_url is not None:
         raise UsageError("--local goes without --endpoint-url: it has its own")
     region = args.region or "us-east-1"
-    handler = load_handler(args.local)
+    with contextlib.redirect_stdout(sys.stderr):  # a module may print as it is imported
+        handler = load_handler(args.local)
+
+    def tell(observation: Observation) -> None:
+        print(traceback_of(observation), end="", file=sys.stderr, flush=True)
+
     with told_as_options(settings()):
         named = function(args.function_identifier, args.function_prefix, region)
         # How long to wait is for --read-timeout to say.
         durable = {named.name} if args.durable else ()
-        local = LocalLambda({named.name: handler}, region=region, timeout=MAX_FUNCTION_TIMEOUT_S, durable=durable)
-    with local:
+        local = observed({named.name: handler}, tell, region=region, timeout=MAX_FUNCTION_TIMEOUT_S, durable=durable)
+    with local, handlers_print_to_stderr():
         yield {"region": region, "endpoint_url": local.endpoint_url, **LOCAL_CREDENTIALS}
 
 

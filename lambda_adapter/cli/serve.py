@@ -3,26 +3,34 @@
 import argparse
 import contextlib
 import json
+import logging
 import queue
+import sys
 import time
-from typing import Any, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping
 
 from .._text.redaction import shown, shown_type
 from ..local import Handler
 from ..local.emulator import Observation, observed
-from .handler_files import default_name, load_handler
+from .handler_files import default_name, load_anew, load_handler
+from .handler_output import handlers_print_to_stderr, traceback_of
 from .options import UsageError, examples, reason, to_option, told_as_options
 
 _DESCRIPTION = """\
 Serve Python handlers through AWS's Invoke API on 127.0.0.1, for bots under
 development in any language. Each invocation prints a line: the time, the request
-id, how long it took, the function, what became of it. Ctrl-C ends it.
+id, how long it took, the function, what became of it. Where a handler raised, and
+what it prints, goes to stderr. Ctrl-C ends it.
+
+Each handler has the modules of its own folder, as each function on AWS has its own
+code: that of path.py is where the file is, that of module where you are.
 
 The function has the handler's name; or its module's, if the handler is called
 handler or lambda_handler; or NAME.
 """
 _EPILOG = examples(
     "lambda-adapter serve weather.py:handler music=bot.modules:play --port 9001",
+    "lambda-adapter serve dice=dice/app.py:handler shop=shop/app.py:handler --reload",
     "lambda-adapter serve weather.py:handler --concurrency-limit 1",
 )
 _REGION = "us-east-1"
@@ -52,6 +60,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     for name, (kind, shown_as, told) in _SETTINGS.items():
         parser.add_argument(to_option(name), type=kind, metavar=shown_as, help=told)
     parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="Import a folder's modules again when one of their files has been saved. One that does not import fails "
+        "the calls until it does.",
+    )
+    parser.add_argument(
         "--durable",
         action="store_true",
         help="The functions were created for durable executions: they must be called with a version or an alias.",
@@ -59,37 +73,44 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run(args: argparse.Namespace) -> int:
-    functions = _functions(args.handlers)
+    with contextlib.redirect_stdout(sys.stderr):  # modules may print as they are imported
+        functions = _functions(args.handlers, load_anew if args.reload else load_handler)
     given: Dict[str, Any] = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
     given["durable"] = set(functions) if args.durable else ()
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    seen: queue.SimpleQueue[Observation] = queue.SimpleQueue()
     width = max(map(len, functions))
     with told_as_options(_SETTINGS):
-        local = observed(functions, lambda observation: lines.put(_line(observation, width)), **given)
+        local = observed(functions, seen.put, **given)
     try:
         local.start()
     except OSError as error:
         raise UsageError(f"--port {args.port} cannot be served: {reason(error)}") from None
-    with contextlib.closing(local):
+    refusals = logging.StreamHandler()
+    logging.getLogger("lambda_adapter").addHandler(refusals)
+    with contextlib.closing(local), handlers_print_to_stderr():
         try:
             _print_settings(local.endpoint_url, functions, args.region or _REGION)
             # Printed here, not where it happens: a reader that has gone, or Ctrl-C, is this thread's affair.
             while True:
                 with contextlib.suppress(queue.Empty):
-                    print(lines.get(timeout=_POLL_S), flush=True)
+                    observation = seen.get(timeout=_POLL_S)
+                    print(_line(observation, width), flush=True)
+                    print(traceback_of(observation), end="", file=sys.stderr, flush=True)
         except KeyboardInterrupt:
             print("\nStopped.", flush=True)
+        finally:
+            logging.getLogger("lambda_adapter").removeHandler(refusals)
     return 0
 
 
-def _functions(specs: "list[str]") -> Dict[str, Handler]:
+def _functions(specs: "list[str]", load: Callable[[str], Handler]) -> Dict[str, Handler]:
     functions: Dict[str, Handler] = {}
     for spec in specs:
         name, named, handler = spec.partition("=")
         name, handler = (name, handler) if named else (default_name(spec), spec)
         if name in functions:
             raise UsageError(f"two functions are called {shown(name)}; choose names: NAME={shown(handler)}")
-        functions[name] = load_handler(handler)
+        functions[name] = load(handler)
     return functions
 
 

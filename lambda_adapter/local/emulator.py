@@ -27,6 +27,7 @@ from .invoke_api import (
     function_arn,
     header_choice,
     is_streaming,
+    no_such_operation,
     parse_path,
     throttled,
 )
@@ -243,7 +244,7 @@ class LocalLambda:
         """Answer a GET."""
         answer = self._answer_about_executions("GET", path_and_query, b"")
         if answer is None:
-            raise RefusedError(405, "MethodNotAllowedException", "Invoke is a POST")
+            raise no_such_operation()
         return answer
 
     def _answer_about_executions(self, method: str, path_and_query: str, body: bytes) -> Optional[HttpAnswer]:

@@ -1,6 +1,7 @@
 """The HTTP/1.1 server on loopback under LocalLambda: whole requests in, answers out."""
 
 import contextlib
+import logging
 import re
 import socket
 import socketserver
@@ -12,11 +13,18 @@ from types import MappingProxyType
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from .._rules.limits import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
+from .._rules.validation import is_loopback_url
+from .._text.redaction import shown
 from .event_stream import CONTENT_TYPE, chunked
-from .invoke_api import HttpAnswer, RefusedError
+from .invoke_api import HttpAnswer, RefusedError, no_such_operation
+
+logger = logging.getLogger("lambda_adapter")
 
 _POLL_S = 0.02  # how long disconnect() may wait for the accepting thread to look up; costs 0.5 % of a core
 _LINGER_S = 1.0  # how long a silent client may keep a connection that has had its last answer
+
+#: What containers call the machine that they run on.
+_CONTAINERS = re.compile(r"(host|gateway)\.docker\.internal(:[0-9]*)?|host\.containers\.internal(:[0-9]*)?", re.ASCII)
 
 #: respond(path and query, headers with names in lower case, body, request id) -> the answer, or it raises RefusedError.
 Respond = Callable[[str, Mapping[str, str], bytes, str], HttpAnswer]
@@ -112,20 +120,34 @@ class _Connection(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request_id = str(uuid.uuid4())
         try:
+            self._check_sender()
             headers = MappingProxyType({name.lower(): value for name, value in self.headers.items()})
             answer = self.server.respond(self.path, headers, self._body(), request_id)
         except RefusedError as refused:
-            answer = refused.answer
+            answer = self._refused(refused)
         self._send(answer, request_id)
 
     def do_GET(self) -> None:
         try:
+            self._check_sender()
             answer = self.server.read(self.path)
         except RefusedError as refused:
-            answer = refused.answer
+            answer = self._refused(refused)
         if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
             self.close_connection = True  # what stands in its body is not read
         self._send(answer, str(uuid.uuid4()))
+
+    def _check_sender(self) -> None:
+        """Refuse what a page in a browser sends: its Origin says so, or the name that it has led here."""
+        host = self.headers.get("Host", "localhost")
+        if "Origin" in self.headers or not (is_loopback_url(f"http://{host}") or _CONTAINERS.fullmatch(host)):
+            self.close_connection = True  # its body is not read
+            text = "Requests of a browser, or to another host than loopback, are refused"
+            raise RefusedError(403, "AccessDeniedException", text)
+
+    def _refused(self, refused: RefusedError) -> HttpAnswer:
+        logger.warning("LocalLambda refused %s %s: %s", self.command, shown(self.path.partition("?")[0], 100), refused)
+        return refused.answer
 
     def _body(self) -> bytes:
         """Read the request's body. Until it is read, no other request can follow on this connection."""
@@ -151,7 +173,7 @@ class _Connection(BaseHTTPRequestHandler):
         """Say in AWS's shape what the base class finds wrong; it says 501 of any method but GET and POST."""
         self.close_connection = True
         if code == HTTPStatus.NOT_IMPLEMENTED:
-            refused = RefusedError(405, "MethodNotAllowedException", "Invoke is a POST")
+            refused = no_such_operation()
         else:
             refused = RefusedError(code, "InvalidRequestException", message or HTTPStatus(code).phrase)
         self._send(refused.answer, str(uuid.uuid4()))

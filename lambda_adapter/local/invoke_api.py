@@ -85,13 +85,21 @@ class LocalCall:
         return _decode_client_context(self.headers.get("x-amz-client-context"))
 
 
+def no_such_operation() -> RefusedError:
+    """The answer to any other API call."""
+    text = (
+        "LocalLambda serves Invoke and InvokeWithResponseStream, and of durable functions Get-, List- and"
+        " StopDurableExecution; nothing else"
+    )
+    return RefusedError(404, "UnknownOperationException", text)
+
+
 def parse_path(path_and_query: str) -> FunctionIdentifier:
     """The function that a request's path and query name; the query's qualifier stands for the path's."""
     path, _, query = path_and_query.partition("?")
     in_path = _PATH.fullmatch(path)
     if in_path is None:
-        text = "Invoke and InvokeWithResponseStream are the only operations here"
-        raise RefusedError(404, "UnknownOperationException", text)
+        raise no_such_operation()
     return parse_function(unquote(in_path.group(1)), parse_qs(query).get("Qualifier", [None])[0])
 
 

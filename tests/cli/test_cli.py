@@ -374,8 +374,6 @@ def test_a_handlers_file_can_import_what_stands_beside_it_and_is_run_once(bot, r
     for _ in range(2):
         code, out, _ = run("invoke", "f", "--local", f"{place / 'main.py'}:handler", "--command", "x")
         assert (code, json.loads(out)["data"]) == (0, {"runs": 1})
-    for name in ("beside", "main"):
-        del sys.modules[name]
 
 
 BAD_HANDLERS = {
@@ -610,8 +608,9 @@ def test_doctor_says_what_is_wrong_with_credentials(environment, found, advice, 
 # -- serve -----------------------------------------------------------------------------------------
 
 
-def test_serve_says_how_to_call_it_and_how_each_invocation_went(bot, make_request, monkeypatch):
-    process = start("serve", f"weather={bot}:handler", f"{bot}:Bot.play", stderr=subprocess.STDOUT)
+def test_serve_says_how_to_call_it_and_how_each_invocation_went(bot, make_request, monkeypatch, tmp_path):
+    errors = (tmp_path / "stderr").open("w+")
+    process = start("serve", f"weather={bot}:handler", f"{bot}:Bot.play", stderr=errors)
     told = []
     reader = threading.Thread(target=lambda: told.extend(process.stdout))
     reader.start()
@@ -656,6 +655,9 @@ def test_serve_says_how_to_call_it_and_how_each_invocation_went(bot, make_reques
     ]
     assert "hush" not in "".join(told)
     assert told[18:] == ["\n", "Stopped.\n"]
+    with errors:
+        errors.seek(0)
+        assert errors.read().count("weather: Traceback (most recent call last):\n") == 2
 
 
 def test_a_port_in_use_is_said_in_one_line(run):

@@ -58,7 +58,8 @@ def test_the_text_goes_to_stdout_and_how_it_went_to_stderr(run):
 def test_a_failure_in_the_middle_follows_the_text(run):
     code, out, err = run("invoke", "talk", "--local", "talk.py:handler", "--command", "talk", "boom", "--stream")
     assert (code, out) == (1, "Hello\n")
-    assert err.startswith("failed: function_error: ZeroDivisionError: no such city (talk, 1 attempt, ")
+    assert err.startswith("talk: Traceback (most recent call last):\n")
+    assert "\nfailed: function_error: ZeroDivisionError: no such city (talk, 1 attempt, " in err
 
 
 def test_a_function_that_does_not_stream_is_read_all_the_same(run):

@@ -713,8 +713,8 @@ class TestHttp:
             ),
             pytest.param(POST + b"Content-Length: 5\r\n\r\n{}", 400, id="short-body"),
             pytest.param(POST + b"Content-Length: 99999999999\r\n\r\n", 413, id="length-huge"),
-            pytest.param(b"GET /2015-03-31/functions/echo/invocations HTTP/1.1\r\n\r\n", 405, id="get"),
-            pytest.param(b"DELETE / HTTP/1.1\r\n\r\n", 405, id="delete"),
+            pytest.param(b"GET /2015-03-31/functions/echo/invocations HTTP/1.1\r\n\r\n", 404, id="get"),
+            pytest.param(b"DELETE / HTTP/1.1\r\n\r\n", 404, id="delete"),
             pytest.param(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 404, id="root"),
             pytest.param(b"POST http://[ HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 404, id="bad-url"),
             pytest.param(

@@ -23,7 +23,14 @@ TRIPPING = [
     "function_error",
     "invalid_response",
 ]
-HARMLESS = ["function_failed", "connection_error", "not_found", "access_denied", "invalid_parameter", "configuration_error"]
+HARMLESS = [
+    "function_failed",
+    "connection_error",
+    "not_found",
+    "access_denied",
+    "invalid_parameter",
+    "configuration_error",
+]
 REFUSED = ["invalid_request", "missing_scopes", "payload_too_large", "overloaded", "circuit_open", "closed"]
 SUCCESS = effect_of(None)
 NOTHING = "ignores"  # cancelled, closed or raised through before it came to a result

@@ -1,0 +1,53 @@
+"""What handlers print, and where they raise: on stderr, so that stdout is the command's own."""
+
+import contextlib
+import json
+import sys
+import threading
+from typing import Any, Iterator, List
+
+from .._text.redaction import shown, shown_type
+from ..local.emulator import Observation
+
+
+class _OneThreads:
+    """A stdout for the thread that makes it; what others write goes to stderr."""
+
+    def __init__(self, stdout: Any) -> None:
+        self._stdout = stdout
+        self._owner = threading.current_thread()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stdout if threading.current_thread() is self._owner else sys.stderr, name)
+
+
+@contextlib.contextmanager
+def handlers_print_to_stderr() -> Iterator[None]:
+    """While it lasts, stdout is this thread's alone; handlers run in others."""
+    before = sys.stdout
+    sys.stdout = _OneThreads(before)
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
+def traceback_of(observation: Observation) -> str:
+    """Where a handler raised, as Python prints it; "" where none did."""
+    error = _error(observation)
+    if not error.get("stackTrace"):
+        return ""
+    kind, message = shown_type(error["errorType"]), shown(error.get("errorMessage", ""), 1_000)
+    lines: List[str] = [f"{shown(observation.function_name, 64)}: Traceback (most recent call last):\n"]
+    lines += [f"{shown(line, 500)}\n" for frame in error["stackTrace"] for line in str(frame).splitlines()]
+    return "".join([*lines, f"{kind}: {message}\n" if message else f"{kind}\n"])
+
+
+def _error(observation: Observation) -> Any:
+    """The error object that a handler ended with."""
+    if observation.result is not None:
+        body = observation.result.body if observation.result.failed else b"{}"
+    else:
+        answer = observation.answer
+        body = answer.body if answer is not None and "X-Amz-Function-Error" in answer.headers else b"{}"
+    return json.loads(body)

@@ -1,0 +1,223 @@
+"""Handlers that `serve` and `invoke --local` load from files: whose modules they get, and where their words go."""
+
+import contextlib
+import json
+import logging
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from lambda_adapter import LambdaAdapter, LocalLambda
+from lambda_adapter.cli.handler_files import load_anew, load_handler
+from lambda_adapter.cli.options import UsageError
+from support.commands import start, wait_until
+
+APP = """
+import util, {also}
+from util import NAME
+def handler(event, context):
+    import lazy
+    return [util.NAME, NAME, lazy.NAME, util.__name__.rpartition(".")[2]]
+"""
+
+
+def write(folder, **files):
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    return f"{folder / 'app.py'}:handler"
+
+
+def function(folder, also="json"):
+    name = folder.name
+    return write(folder, app=APP.format(also=also), util=f"NAME = {name!r}", lazy=f"NAME = {name!r}")
+
+
+def test_each_folder_has_its_own_modules_and_shares_what_is_installed(tmp_path):
+    path, modules = list(sys.path), set(sys.modules)
+    dice, shop = load_handler(function(tmp_path / "dice")), load_handler(function(tmp_path / "shop"))
+    assert dice({}, None) == ["dice", "dice", "dice", "util"]
+    assert shop({}, None) == ["shop", "shop", "shop", "util"]
+    assert dice.__globals__["json"] is shop.__globals__["json"] is json
+    assert sys.path == path
+    assert not {"util", "lazy", "app"} & (set(sys.modules) - modules)
+
+
+def test_two_handlers_of_a_folder_share_its_modules(tmp_path):
+    place = function(tmp_path / "dice").rpartition(":")[0]
+    one, other = load_handler(f"{place}:handler"), load_handler(f"{place}:util.__class__")
+    assert one.__globals__["util"].__class__ is other
+
+
+def test_a_folder_laid_out_as_sam_does_works(tmp_path):
+    folder = tmp_path / "hello_world"
+    write(
+        folder / "",
+        __init__="",
+        app="from parts.words import WORD\nimport parts.words\nfrom . import more\n"
+        "def handler(event, context): return WORD + parts.words.WORD + more.WORD",
+    )
+    write(folder / "parts", __init__="", words="from .sounds import SOUND\nWORD = SOUND + 'o'", sounds="SOUND = 'hell'")
+    write(folder, more="WORD = '!'")
+    assert load_handler(f"{folder / 'app.py'}:handler")({}, None) == "hellohello!"
+
+
+def test_a_package_without_init_counts_after_what_is_installed(tmp_path):
+    folder = tmp_path / "dice"
+    write(folder, app="import json, own.words\ndef handler(event, context): return json.dumps(own.words.WORD)")
+    write(folder / "json", decoder="raise AssertionError")
+    write(folder / "own", words="WORD = 1")
+    assert load_handler(f"{folder / 'app.py'}:handler")({}, None) == "1"
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("nowhere.py:handler", "nowhere.py does not import: FileNotFoundError: no such file"),
+        ("app.py:nothing", "app.py has no nothing"),
+        ("app.py:util", r"app.py:util is module, and no function"),
+        ("app.py", "app.py is no handler; it must be module:handler or path.py:handler"),
+        ("broken.py:handler", "broken.py does not import: SyntaxError: "),
+        ("leaves.py:handler", "leaves.py does not import: SystemExit: 3"),
+        ("needs.py:handler", "needs.py does not import: ModuleNotFoundError: No module named 'that_nobody_has'"),
+    ],
+)
+@pytest.mark.parametrize("load", [load_handler, load_anew])
+def test_what_is_no_handler_is_said(tmp_path, monkeypatch, load, spec, told):
+    function(tmp_path / "dice")
+    write(tmp_path / "dice", broken="def", leaves="raise SystemExit(3)", needs="import that_nobody_has")
+    monkeypatch.chdir(tmp_path / "dice")
+    with pytest.raises(UsageError, match=re.escape(told)):
+        load(spec)
+
+
+def test_with_reload_what_was_saved_is_served(tmp_path):
+    folder = tmp_path / "dice"
+    handler = load_anew(function(folder))
+    first = handler({}, None)
+    write(folder, util="NAME = 'DICE'")
+    assert handler({}, None) == ["DICE", "DICE", "dice", "util"]
+    # It was loaded by the handler as it ran.
+    write(folder, lazy="NAME = 'lazy'")
+    assert handler({}, None) == ["DICE", "DICE", "lazy", "util"]
+    for broken in ("NAME = ", "raise OSError"):
+        write(folder, util=broken)
+        for _ in range(2):
+            with pytest.raises((SyntaxError, OSError)):
+                handler({}, None)
+    write(folder, util="NAME = 'dice'", lazy="NAME = 'dice'")
+    assert handler({}, None) == first
+    kept = handler.__wrapped__.__globals__["util"]
+    assert handler({}, None) == first
+    assert kept.NAME == "dice"
+
+
+def test_without_reload_nothing_is_loaded_again(tmp_path):
+    handler = load_handler(function(tmp_path / "dice"))
+    first = handler({}, None)
+    write(tmp_path / "dice", util="NAME = 'other'")
+    assert handler({}, None) == first
+
+
+def test_what_a_handler_prints_is_on_stderr_and_so_is_where_it_raised(tmp_path):
+    write(
+        tmp_path / "loud",
+        app="print('imported')\n"
+        "def handler(event, context):\n"
+        "    print('said')\n"
+        "    if event['trigger']['context_text']: raise KeyError('no such dice')\n"
+        "    return {'success': True}\n",
+    )
+    for more, code in (([], 0), (["boom"], 1)):
+        process = start("invoke", "loud", "--local", tmp_path / "loud" / "app.py:handler", "--command", "x", *more)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == code
+        assert json.loads(out)["success"] is (code == 0)
+        assert err.startswith("imported\nsaid\n")
+        assert ("loud: Traceback (most recent call last):\n" in err) is (code == 1)
+        assert (", in handler\n" in err and "\nKeyError: 'no such dice'\n" in err) is (code == 1)
+
+
+def test_serve_keeps_handlers_words_and_tracebacks_off_stdout(tmp_path, make_request):
+    write(tmp_path / "loud", app="def handler(event, context):\n    print('said')\n    raise KeyError('x')\n")
+    with (tmp_path / "out").open("w+") as out, (tmp_path / "err").open("w+") as err:
+        place = tmp_path / "loud" / "app.py:handler"
+        with contextlib.ExitStack() as stack:
+            process = stack.enter_context(start("serve", f"loud={place}", "--reload", stdout=out, stderr=err))
+            stack.callback(process.kill)
+            wait_until(lambda: "endpoint_url" in (tmp_path / "out").read_text(), process)
+            url = re.search(r"http://127\.0\.0\.1:\d+", (tmp_path / "out").read_text())[0]
+            with LambdaAdapter(
+                "loud", "us-east-1", "m", endpoint_url=url, aws_access_key_id="a", aws_secret_access_key="b"
+            ) as adapter:
+                assert adapter.execute(make_request()).error_code == "function_error"
+            with pytest.raises(urllib.error.HTTPError) as refusal:
+                urllib.request.urlopen(f"{url}/2015-03-31/functions/")
+            refusal.value.close()
+            wait_until(lambda: "refused GET" in (tmp_path / "err").read_text(), process)
+            wait_until(lambda: "failed: KeyError" in (tmp_path / "out").read_text(), process)
+    assert "said" not in (tmp_path / "out").read_text()
+    told = (tmp_path / "err").read_text()
+    assert "said\n" in told
+    assert "loud: Traceback (most recent call last):\n" in told
+    assert "LocalLambda refused GET /2015-03-31/functions/: LocalLambda serves Invoke and" in told
+
+
+# -- Browsers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost:3000"}, 403),
+        ({"Host": "rebound.example"}, 403),
+        ({"Host": "rebound.example:9001"}, 403),
+        ({"Host": "127.0.0.1.rebound.example"}, 403),
+        ({"Host": "localhost"}, 200),
+        ({"Host": "[::1]:9001"}, 200),
+        ({"Host": "host.docker.internal:9001"}, 200),
+        ({"Host": "host.containers.internal"}, 200),
+        ({"Host": "not.host.docker.internal"}, 403),
+        ({}, 200),
+    ],
+)
+def test_a_page_in_a_browser_cannot_run_a_function(headers, status, caplog):
+    ran = []
+    with LocalLambda({"f": lambda *_: ran.append(1)}) as local:
+        request = urllib.request.Request(
+            f"{local.endpoint_url}/2015-03-31/functions/f/invocations", b"{}", headers=headers
+        )
+        with caplog.at_level(logging.WARNING, "lambda_adapter"), contextlib.ExitStack() as stack:
+            try:
+                answer = stack.enter_context(urllib.request.urlopen(request))
+            except urllib.error.HTTPError as error:
+                answer = stack.enter_context(error)
+            assert answer.status == status
+    assert ran == ([1] if status == 200 else [])
+    assert [record.levelname for record in caplog.records] == ([] if status == 200 else ["WARNING"])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("path", ["/", "/2015-03-31/functions/", "/bucket/key", "/2015-03-31/functions/f/policy"])
+def test_any_other_api_call_is_told_what_is_served(method, path):
+    with LocalLambda({"f": lambda *_: None}) as local:
+        request = urllib.request.Request(local.endpoint_url + path, method=method)
+        with pytest.raises(urllib.error.HTTPError) as refusal, urllib.request.urlopen(request):
+            pass
+        with refusal.value as answer:
+            assert answer.status == 404
+            assert answer.headers["x-amzn-ErrorType"] == "UnknownOperationException"
+            assert "LocalLambda serves Invoke and InvokeWithResponseStream" in answer.read().decode()
+
+
+def test_a_flag_before_a_handler_is_no_word_of_it():
+    process = start("serve", "--durable", "report", stdout=subprocess.PIPE)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "report is no handler; it must be module:handler or path.py:handler" in err
