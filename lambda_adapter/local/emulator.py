@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Collection as CollectionABC
 from types import SimpleNamespace
-from typing import Any, Callable, Collection, Dict, Generator, List, Mapping, Optional, Set
+from typing import Any, Callable, Collection, Dict, Generator, List, Mapping, Optional, Set, TypedDict
 from urllib.parse import unquote
 
 import attrs
@@ -39,11 +39,21 @@ from .runtime import (
     make_context,
 )
 
-__all__ = ["Handler", "LambdaContext", "LocalCall", "LocalLambda"]
+__all__ = ["Handler", "LambdaContext", "LocalCall", "LocalLambda", "LocalSettings"]
 
 #: REPORT carries these two because AWS's does; nothing here measures them.
 _INIT_DURATION_MS = 0.5
 _MEMORY_USED_MB = 40
+
+
+class LocalSettings(TypedDict):
+    """What an adapter needs of a LocalLambda in the place of AWS: ``LambdaAdapter("dice", …, **local.settings)``."""
+
+    endpoint_url: str
+    region: str
+    #: Any will do, but boto3 sends nothing without keys.
+    aws_access_key_id: str
+    aws_secret_access_key: str
 
 
 @attrs.define(eq=False)
@@ -92,13 +102,14 @@ class LocalLambda:
     Example::
 
         with LocalLambda({"weather": lambda event, context: {"success": True}}) as local:
-            client = boto3.client("lambda", endpoint_url=local.endpoint_url)
+            weather = LambdaAdapter("weather", module_name="weather", **local.settings)
 
     Args:
         functions: Function name (1 to 64 of ``A-Za-z0-9-_.``) -> ``handler(event, context)``.
         port: TCP port; 0 takes a free one.
         region: The region of the functions' ARNs. A full ARN of another region is not found.
-        timeout: Seconds that a handler may run, up to 1,800.
+        timeout: Seconds that a handler may run, up to 1,800. AWS's default of 3 is too short for answers that come
+            later; this one is below the adapter's ``read_timeout``, so that a handler that hangs is always its error.
         memory_mb: What the context and the log say about memory; 128 to 32,768. Not enforced.
         concurrency_limit: Invocations that may run at once, over all functions; one more is throttled (429),
             and 0 throttles all. None means no limit.
@@ -116,7 +127,7 @@ class LocalLambda:
         *,
         port: int = 0,
         region: str = "us-east-1",
-        timeout: float = 3.0,
+        timeout: float = 25.0,
         memory_mb: int = 128,
         concurrency_limit: Optional[int] = None,
         retry_after: int = 1,
@@ -160,6 +171,20 @@ class LocalLambda:
         if self._server is None or self._closed:
             raise RuntimeError("LocalLambda has no endpoint_url unless it is started and not yet closed")
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def settings(self) -> LocalSettings:
+        """The endpoint, its region and two keys, as LambdaAdapter's parameters: it is then called in AWS's place.
+
+        Raises:
+            RuntimeError: It was not started, or is closed.
+        """
+        return {
+            "endpoint_url": self.endpoint_url,
+            "region": self._region,
+            "aws_access_key_id": "local",
+            "aws_secret_access_key": "local",
+        }
 
     @property
     def calls(self) -> List[LocalCall]:
