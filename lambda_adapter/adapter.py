@@ -4,7 +4,6 @@ import contextlib
 import logging
 import math
 import sys
-import time
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import (
@@ -43,6 +42,7 @@ from ._call.steps import Job, Steps, drive
 from ._call.threads import NoThreadError
 from ._call.workers import Workers
 from ._process import forks
+from ._process.clock import monotonic_s
 from ._rules import limits, validation
 from ._rules.identifiers import FunctionIdentifier
 from ._rules.validation import checked
@@ -697,17 +697,17 @@ class LambdaAdapter:
     def _result_steps(self, wanted: "Wanted", wait_s: float, ending: Ending) -> Steps[Any]:
         if self._workers.closed:
             return ending.refuse(Failure("closed", "the adapter is closed"))
-        if ending.is_too_late(time.monotonic()):
+        if ending.is_too_late(monotonic_s()):
             return ending.refuse_late()
         ending.enter()
-        began_s = time.monotonic()
+        began_s = monotonic_s()
         try:
             try:
                 outcome = yield from self._executions.result(wanted, wait_s)
             except Exception as exc:
                 check_not_interrupted(exc)
                 outcome = failed(failures.internal(exc))
-            return ending.finish(Result(outcome, duration_s=time.monotonic() - began_s))
+            return ending.finish(Result(outcome, duration_s=monotonic_s() - began_s))
         finally:
             ending.abandon()
 
@@ -762,7 +762,7 @@ class LambdaAdapter:
         """
         if self._workers.closed:
             return ending.refuse(Failure("closed", "the adapter is closed"))
-        if ending.is_too_late(time.monotonic()):
+        if ending.is_too_late(monotonic_s()):
             return ending.refuse_late()
         if not ending.enter():
             return ending.refuse(self._circuit_open())

@@ -1,7 +1,6 @@
 """One blocking invocation: the attempt loop and the only boto3 call."""
 
 import logging
-import time
 from typing import Any, Callable, Generator, List, Mapping, Optional, Tuple, Union
 
 import attrs
@@ -9,6 +8,7 @@ import attrs
 from .._aws import failures
 from .._aws.failures import Failure
 from .._aws.sending import Sending
+from .._process.clock import monotonic_s
 from .._rules.limits import MAX_ANSWER_BYTES
 from .._text.redaction import json_kind
 from .._wire.answer import (
@@ -72,7 +72,7 @@ class Invoker:
         max_retries: int,
         idempotent: bool,
         reporter: AttemptReporter,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic_s,
         renew: Callable[[object], bool] = lambda client: False,
         attach: Optional[Attach] = None,
     ) -> None:

@@ -2,10 +2,10 @@
 
 import contextlib
 import threading
-import time
 from collections import deque
 from typing import Callable, Deque, Generator, Optional, Union
 
+from .._process.clock import monotonic_s
 from ..messages import ExecuteResponse
 from .steps import Steps
 
@@ -17,7 +17,7 @@ _MAX_CHARS = 262_144
 class Channel:
     """From one thread that reads to one that takes, or to one event loop."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic_s) -> None:
         self._clock = clock
         # Reentrant: a finalizer may leave, whatever this thread is at.
         self._changed = threading.Condition(threading.RLock())

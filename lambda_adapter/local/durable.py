@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, unquote
 
 import attrs
 
+from .._process.clock import monotonic_s
 from .invoke_api import HttpAnswer, LocalCall, RefusedError, function_arn, parse_function
 from .runtime import HandlerResult, failed_result
 
@@ -49,7 +50,7 @@ class DurableExecution:
         self.function_arn = function_arn(region, call.function_name, call.qualifier)
         self.started_at = time.time()
         self._timeout_s = timeout_s
-        self._deadline_s = time.monotonic() + timeout_s
+        self._deadline_s = monotonic_s() + timeout_s
         self._over = threading.Event()
         self._lock = threading.Lock()  # guards the three below
         self.status = "RUNNING"
@@ -71,13 +72,13 @@ class DurableExecution:
 
     def end_if_late(self) -> None:
         """End it if its handler's time is up."""
-        if time.monotonic() >= self._deadline_s:
+        if monotonic_s() >= self._deadline_s:
             text = f"RequestId: {self.call.request_id} Error: Task timed out after {self._timeout_s:.2f} seconds"
             self.end("TIMED_OUT", failed_result("Sandbox.Timedout", text, self.call.request_id))
 
     def wait(self) -> Optional[HandlerResult]:
         """Its outcome, as soon as there is one; None when it was abandoned."""
-        self._over.wait(max(0.0, self._deadline_s - time.monotonic()))
+        self._over.wait(max(0.0, self._deadline_s - monotonic_s()))
         self.end_if_late()
         return self.result
 

@@ -2,7 +2,6 @@
 
 import math
 import threading
-import time
 import uuid
 from collections.abc import Collection as CollectionABC
 from types import SimpleNamespace
@@ -11,6 +10,7 @@ from urllib.parse import unquote
 
 import attrs
 
+from .._process.clock import monotonic_s
 from .._rules.identifiers import FunctionIdentifier, is_name
 from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
 from .._rules.validation import check_integer, check_number, check_region
@@ -245,7 +245,7 @@ class LocalLambda:
         stopped = self._answer_about_executions("POST", path_and_query, body)
         if stopped is not None:
             return stopped
-        began_s = time.monotonic()
+        began_s = monotonic_s()
         try:
             answer = self._invoke(path_and_query, headers, body, request_id)
         except RefusedError as refused:
@@ -253,7 +253,7 @@ class LocalLambda:
         # Of one that is streamed its end is told, when that has come.
         if self._observe is not None and answer.frames is None:
             name = unquote(path_and_query.partition("/functions/")[2].partition("/")[0])
-            self._observe(Observation(name, request_id, time.monotonic() - began_s, answer))
+            self._observe(Observation(name, request_id, monotonic_s() - began_s, answer))
         return answer
 
     def _read(self, path_and_query: str) -> HttpAnswer:
@@ -341,7 +341,7 @@ class LocalLambda:
         pipe: Optional[Pipe],
     ) -> _Invocation:
         """Start the handler, or refuse. Needs the lock."""
-        now_s = time.monotonic()
+        now_s = monotonic_s()
         # AWS kills what is past its timeout; a thread can only be counted out.
         in_flight = sum(running.deadline_s > now_s for running in self._running)
         if self._concurrency_limit is not None and in_flight >= self._concurrency_limit:
@@ -397,7 +397,7 @@ class LocalLambda:
         call = invocation.call
         if self._observe is not None and call.invocation_type == "Event":
             # Whoever queued an Event has had the answer long since: its end is told here.
-            duration_s = time.monotonic() - invocation.started_s
+            duration_s = monotonic_s() - invocation.started_s
             self._observe(Observation(call.function_name, call.request_id, duration_s, result=invocation.result))
 
     def _answer(self, invocation: _Invocation, log_tail: bool) -> HttpAnswer:
@@ -405,7 +405,7 @@ class LocalLambda:
         result = invocation.execution.wait() if invocation.execution else self._result(invocation)
         if result is None:
             raise RefusedError(503, "ServiceException", "LocalLambda was closed during the invocation")
-        duration_ms = (time.monotonic() - invocation.started_s) * 1_000
+        duration_ms = (monotonic_s() - invocation.started_s) * 1_000
         answer = result.to_answer(invocation.context.function_version)
         if log_tail:
             log = "".join(invocation.log) + self._report(invocation, duration_ms)
@@ -413,7 +413,7 @@ class LocalLambda:
         return answer
 
     def _result(self, invocation: _Invocation) -> Optional[HandlerResult]:
-        if invocation.finished.wait(invocation.deadline_s - time.monotonic()):
+        if invocation.finished.wait(invocation.deadline_s - monotonic_s()):
             return invocation.result
         request_id = invocation.call.request_id
         text = f"RequestId: {request_id} Error: Task timed out after {self._timeout_s:.2f} seconds"
@@ -428,12 +428,12 @@ class LocalLambda:
                 yield payload_chunk(chunk)
             result = self._result(invocation)
             if result is not None:
-                duration_ms = (time.monotonic() - invocation.started_s) * 1_000
+                duration_ms = (monotonic_s() - invocation.started_s) * 1_000
                 log = "".join(invocation.log) + self._report(invocation, duration_ms)
                 yield invoke_complete(result if result.failed else None, encode_log_tail(log) if log_tail else None)
         finally:
             pipe.abandon()
-            call, duration_s = invocation.call, time.monotonic() - invocation.started_s
+            call, duration_s = invocation.call, monotonic_s() - invocation.started_s
             if self._observe is not None:
                 self._observe(
                     Observation(call.function_name, call.request_id, duration_s, result=result, streamed=True)

@@ -9,7 +9,6 @@ import io
 import logging
 import re
 import threading
-import time
 import uuid
 from typing import Any, Callable, Dict, Iterator, List, Optional, Union
 from unittest.mock import patch
@@ -20,6 +19,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from .._aws import moto_seam
 from .._call import workers
+from .._process.clock import monotonic_s
 from .._rules.identifiers import parse_identifier
 from ..local.durable import ARN_HEADER, DurableExecution, DurableExecutions
 from ..local.event_stream import CONTENT_TYPE, invoke_complete, payload_chunk
@@ -282,6 +282,6 @@ def _context(call: LocalCall) -> LambdaContext:
         region=signed[1] if signed else "us-east-1",
         memory_mb=_MEMORY_MB,
         environment_id=call.request_id,
-        deadline_s=time.monotonic() + _TIMEOUT_S,
+        deadline_s=monotonic_s() + _TIMEOUT_S,
         log=[],
     )

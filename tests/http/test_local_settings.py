@@ -35,7 +35,7 @@ def test_each_adapter_may_change_its_own():
 
 
 def test_another_region_beside_them_is_an_error_not_a_surprise():
-    with LocalLambda({}) as local, pytest.raises(TypeError, match="multiple values for .*'region'"):
+    with LocalLambda({}) as local, pytest.raises(TypeError, match=r"multiple values for .*'region'"):
         LambdaAdapter("dice", "eu-west-1", "dice", **local.settings)
 
 
