@@ -35,7 +35,8 @@ _CHUNK_BYTES = 65_536
 
 #: What AWS's refusal of an execution's name is about, most likely.
 _NEEDS_DURABLE = (
-    "durable=True needs a function that was created with a DurableConfig, and a version, an alias or $LATEST of it"
+    "durable=True needs a function that was created with a DurableConfig (in tests with LocalLambda's durable= or "
+    "mock_lambda's .durable()), and a version, an alias or $LATEST of it"
 )
 
 
@@ -204,7 +205,7 @@ class Invoker:
             check_not_interrupted(exc)
             return failed(failures.from_set_up(exc))
         arguments = self.arguments.of_attempt(encoded, number, deadline.epoch_ms if deadline else None)
-        sending = Sending()
+        sending = Sending(getattr(shared, "client", shared), deadline.at_s if deadline else None)
         try:
             with sending:
                 response = getattr(shared, operation)(**arguments)

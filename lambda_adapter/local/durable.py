@@ -132,7 +132,10 @@ class DurableExecutions:
             raise RefusedError(400, "InvalidParameterValueException", text)
         if not is_durable:
             if name is not None:
-                text = "DurableExecutionName needs a durable function: this one was created without a DurableConfig"
+                text = (
+                    "DurableExecutionName needs a durable function, and this one was created without a DurableConfig: "
+                    f"LocalLambda(…, durable={{{call.function_name!r}}}), or .durable() for mock_lambda"
+                )
                 raise RefusedError(400, "InvalidParameterValueException", text)
             return None
         if call.qualifier is None:

@@ -1,6 +1,5 @@
 """LocalLambda itself: which handlers run, for how long, how many at once, and what their callers are answered."""
 
-import math
 import threading
 import uuid
 from collections.abc import Collection as CollectionABC
@@ -16,6 +15,7 @@ from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
 from .._rules.validation import check_integer, check_number, check_region
 from .durable import ARN_HEADER, DurableExecution, DurableExecutions
 from .event_stream import invoke_complete, payload_chunk
+from .function_log import end_lines, start_line
 from .http_server import Server
 from .invoke_api import (
     HttpAnswer,
@@ -41,9 +41,11 @@ from .runtime import (
 
 __all__ = ["Handler", "LambdaContext", "LocalCall", "LocalLambda", "LocalSettings"]
 
-#: REPORT carries these two because AWS's does; nothing here measures them.
-_INIT_DURATION_MS = 0.5
-_MEMORY_USED_MB = 40
+#: In ``settings``. Any would do.
+ACCESS_KEY_ID = "local"
+
+#: The endpoints of those that serve in this process.
+serving: Set[str] = set()
 
 
 class LocalSettings(TypedDict):
@@ -182,7 +184,7 @@ class LocalLambda:
         return {
             "endpoint_url": self.endpoint_url,
             "region": self._region,
-            "aws_access_key_id": "local",
+            "aws_access_key_id": ACCESS_KEY_ID,
             "aws_secret_access_key": "local",
         }
 
@@ -210,6 +212,7 @@ class LocalLambda:
             raise RuntimeError("LocalLambda can be started only once")
         self._server = Server(self._port, self._respond, self._read)
         self._server.start()
+        serving.add(self.endpoint_url)
         return self
 
     def close(self) -> None:
@@ -218,6 +221,8 @@ class LocalLambda:
         Handlers still running are left to their daemon threads, and their callers lose the connection.
         """
         with self._lock:
+            if self._server is not None and not self._closed:
+                serving.discard(self.endpoint_url)
             self._closed = True
             abandoned = list(self._running)
             executions = self._executions.all()
@@ -278,9 +283,10 @@ class LocalLambda:
         call = LocalCall(function.name, function.qualifier, invocation_type, request_id, tenant_id, body, headers)
         # Both may refuse, so before anything is recorded.
         event, client_context = call.payload, client_context_object(call.client_context)
-        # A call is durable or streamed, never both.
+        # A call is durable or streamed, never both; but unqualified a durable function is never invoked.
         is_durable = call.function_name in self._durable
-        execution_name = None if streams else self._executions.name_of(call, is_durable=is_durable)
+        execution_name = self._executions.name_of(call, is_durable=is_durable)
+        execution_name = None if streams else execution_name
         if invocation_type == "DryRun":
             with self._lock:
                 self._record(call)
@@ -375,7 +381,7 @@ class LocalLambda:
             deadline_s=deadline_s,
             log=log,
         )
-        log.append(f"START RequestId: {call.request_id} Version: {context.function_version}\n")
+        log.append(start_line(call.request_id, context.function_version))
         cold = call.function_name not in self._warm
         return _Invocation(call, context, log, cold, started_s=now_s, deadline_s=deadline_s)
 
@@ -440,15 +446,7 @@ class LocalLambda:
                 )
 
     def _report(self, invocation: _Invocation, duration_ms: float) -> str:
-        request_id = invocation.call.request_id
-        used_mb = min(_MEMORY_USED_MB, self._memory_mb)
-        init = f"Init Duration: {_INIT_DURATION_MS:.2f} ms\t" if invocation.cold else ""
-        return (
-            f"END RequestId: {request_id}\n"
-            f"REPORT RequestId: {request_id}\tDuration: {duration_ms:.2f} ms\t"
-            f"Billed Duration: {math.ceil(duration_ms)} ms\tMemory Size: {self._memory_mb} MB\t"
-            f"Max Memory Used: {used_mb} MB\t{init}\n"
-        )
+        return end_lines(invocation.call.request_id, duration_ms, self._memory_mb, invocation.cold)
 
 
 def _check_functions(functions: object) -> None:
