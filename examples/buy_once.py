@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, List
 from urllib.parse import urlsplit
 
 from lambda_adapter import ExecuteRequest, LambdaAdapter, LocalLambda
+from lambda_adapter.local import LocalSettings
 
 BREAKS = 3
 
@@ -35,18 +36,10 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         local = stack.enter_context(LocalLambda({"shop": shop}, durable={"shop"}))
         endpoint_url = stack.enter_context(breaking(local.endpoint_url, BREAKS))
-        # On AWS: the function's name with its version or alias, the region, and none of the last three.
+        settings: LocalSettings = {**local.settings, "endpoint_url": endpoint_url}
+        # On AWS: the function's name with its version or alias, and region="us-east-1" in the place of settings.
         adapter = stack.enter_context(
-            LambdaAdapter(
-                "shop:live",
-                "us-east-1",
-                "shop",
-                durable=True,
-                idempotent=False,
-                endpoint_url=endpoint_url,
-                aws_access_key_id="local",
-                aws_secret_access_key="local",
-            )
+            LambdaAdapter("shop:live", module_name="shop", durable=True, idempotent=False, **settings)
         )
         request = ExecuteRequest("buy", ["sword"], "pingu", "lobby", "example", "purchase-4711", "discord")
         response = adapter.execute(request)

@@ -421,14 +421,7 @@ def main() -> int:
         failed = run(numbers, Aws(settings, args.aws))
     else:
         with LocalLambda(FUNCTIONS) as local:
-            settings = {
-                "region": "us-east-1",
-                "endpoint_url": local.endpoint_url,
-                # LocalLambda asks for no credentials, but boto3 sends no request without some.
-                "aws_access_key_id": "local",
-                "aws_secret_access_key": "local",
-            }
-            failed = run(numbers, Aws(settings))
+            failed = run(numbers, Aws({**local.settings}))
     if failed:
         print("\nNot as it should be:", *failed, file=sys.stderr)
     return 1 if failed else 0

@@ -19,6 +19,7 @@ import time
 from typing import Any, Dict, List
 
 from lambda_adapter import ExecuteRequest, Execution, LambdaAdapter, LocalLambda
+from lambda_adapter.local import LocalSettings
 
 FUNCTION_S = 3.0
 
@@ -73,18 +74,10 @@ class Bot:
         print(f"{channel}: {text}", flush=True)
 
 
-def run_bot(endpoint_url: str, path: str, heard: List[str]) -> None:
+def run_bot(settings: LocalSettings, path: str, heard: List[str]) -> None:
     """One life of the bot's process: pay what is owed, hear what is new, and pay again."""
-    # On AWS: the function's name with its version or alias, the region, and none of the last three.
-    with LambdaAdapter(
-        "report:live",
-        "us-east-1",
-        "report",
-        durable=True,
-        endpoint_url=endpoint_url,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    ) as adapter:
+    # On AWS: the function's name with its version or alias, and region="us-east-1" in the place of settings.
+    with LambdaAdapter("report:live", module_name="report", durable=True, **settings) as adapter:
         bot = Bot(adapter, path)
         with contextlib.closing(bot.base):
             for session_id in heard:
@@ -112,9 +105,10 @@ class Report:
 def main() -> None:
     report = Report()
     handlers = {"report": report}
-    with LocalLambda(handlers, durable={"report"}, timeout=60) as local, tempfile.TemporaryDirectory() as kept:
+    with LocalLambda(handlers, durable={"report"}) as local, tempfile.TemporaryDirectory() as kept:
         base = str(pathlib.Path(kept, "bot.sqlite"))
-        bot = [sys.executable, *("-W" + option for option in sys.warnoptions), __file__, local.endpoint_url, base]
+        python = [sys.executable, *("-W" + option for option in sys.warnoptions)]
+        bot = [*python, __file__, json.dumps(local.settings), base]
         with subprocess.Popen([*bot, "session-of-pingu"], stdout=subprocess.PIPE, text=True) as first:
             assert first.stdout is not None
             print(first.stdout.readline(), end="")
@@ -126,6 +120,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        run_bot(sys.argv[1], sys.argv[2], sys.argv[3:])
+        run_bot(json.loads(sys.argv[1]), sys.argv[2], sys.argv[3:])
     else:
         main()

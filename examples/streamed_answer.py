@@ -84,29 +84,22 @@ def make_request() -> ExecuteRequest:
     return ExecuteRequest("story", [], "pingu", "#general", "penguins", str(uuid.uuid4()), "discord")
 
 
-async def tell_both(endpoint_url: str) -> None:
+async def tell_both(local: LocalLambda) -> None:
     for name in ("tell", "stumble"):
         print(f"{name}:")
 
         async def edit(text: str) -> None:
             print(f"    {text}")
 
-        # LocalLambda takes any credentials.
-        with LambdaAdapter(
-            name,
-            "us-east-1",
-            name,
-            endpoint_url=endpoint_url,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-        ) as adapter:
+        # On AWS: region="us-east-1" in the place of local.settings.
+        with LambdaAdapter(name, module_name=name, **local.settings) as adapter:
             response = await show_as_it_comes(adapter, make_request(), edit, every_s=0.25)
         print(f"    -> {response.error_code or 'whole'}, {len(response.message or '')} characters")
 
 
 def main() -> None:
     with LocalLambda({"tell": tell, "stumble": stumble}) as local:
-        asyncio.run(tell_both(local.endpoint_url))
+        asyncio.run(tell_both(local))
 
 
 if __name__ == "__main__":

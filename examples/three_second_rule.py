@@ -124,16 +124,8 @@ def main() -> None:
         local = stack.enter_context(LocalLambda(COMMANDS, timeout=90))
         modules = {
             command: stack.enter_context(
-                LambdaAdapter(
-                    command,
-                    "us-east-1",
-                    command,
-                    read_timeout=90,
-                    # Without these three it runs on AWS.
-                    endpoint_url=local.endpoint_url,
-                    aws_access_key_id="local",
-                    aws_secret_access_key="local",
-                )
+                # On AWS: region="us-east-1" in the place of local.settings.
+                LambdaAdapter(command, module_name=command, read_timeout=90, **local.settings)
             )
             for command in COMMANDS
         }

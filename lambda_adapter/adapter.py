@@ -3,7 +3,6 @@
 import logging
 import math
 import sys
-import time
 from concurrent.futures import Future
 from typing import (
     TYPE_CHECKING,
@@ -14,6 +13,7 @@ from typing import (
     Callable,
     Dict,
     FrozenSet,
+    Generator,
     Iterable,
     List,
     Optional,
@@ -42,6 +42,7 @@ from ._call.steps import Job, Steps, drive
 from ._call.threads import NoThreadError
 from ._call.workers import Workers
 from ._process import forks
+from ._process.clock import monotonic_s
 from ._rules import limits, validation
 from ._rules.identifiers import FunctionIdentifier
 from ._rules.validation import checked
@@ -705,7 +706,7 @@ class LambdaAdapter:
         """
         if self._workers.closed:
             return ending.refuse(Failure("closed", "the adapter is closed"))
-        if ending.is_too_late(time.monotonic()):
+        if ending.is_too_late(monotonic_s()):
             return ending.refuse_late()
         if not ending.enter():
             return ending.refuse(self._circuit_open())

@@ -1,12 +1,12 @@
 """The circuit breaker: after enough failures a function is left alone for a while, then tried once."""
 
 import threading
-import time
 from typing import Any, Callable, Dict, Optional
 
 import attrs
 
 from ._process import forks
+from ._process.clock import monotonic_s
 from ._rules import validation
 from ._rules.limits import MAX_DELAY_S
 from .codes import CODES, CircuitEffect, ErrorCode
@@ -31,7 +31,7 @@ class CircuitBreaker:
     failure_threshold: int = attrs.field(default=5, validator=validation.integer(least=1))
     reset_timeout: float = attrs.field(default=30.0, validator=validation.number(most=MAX_DELAY_S))
     clock: Callable[[], float] = attrs.field(
-        default=time.monotonic,
+        default=monotonic_s,
         validator=validation.checked(validation.check_plain_function),
         repr=False,
         eq=False,

@@ -10,13 +10,13 @@ import os
 import socket
 import sys
 import threading
-import time
 import weakref
 from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple
 
 import attrs
 
 from .._process import forks
+from .._process.clock import monotonic_s
 from .._rules.limits import MAX_CONCURRENCY
 from .._rules.validation import check_endpoint, is_loopback_url
 from . import moto_seam, sending
@@ -76,7 +76,7 @@ class _Maker:
 
     def __init__(self, source: Source, renewal: bool) -> None:
         self.source = source
-        self._renewed_s = time.monotonic() if renewal else None
+        self._renewed_s = monotonic_s() if renewal else None
         # Reentrant: the garbage collector may run a finalizer, and with it our code, at any point within the lock.
         self._lock = threading.RLock()
         self._clients: weakref.WeakValueDictionary[ClientSettings, _SharedClient] = weakref.WeakValueDictionary()
@@ -97,7 +97,7 @@ class _Maker:
 
     def may_be_renewed(self) -> bool:
         """Not twice in a row at once: keys that AWS refuses for good must not cost a session with each call."""
-        return self._renewed_s is None or time.monotonic() - self._renewed_s > _RENEWAL_S
+        return self._renewed_s is None or monotonic_s() - self._renewed_s > _RENEWAL_S
 
     def _session_for(self, region: str) -> Tuple[Any, LiveCredentials]:
         """The session, whose clients look for credentials when they need them; ``region`` counts the first time."""

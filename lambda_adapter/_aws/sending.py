@@ -25,9 +25,15 @@ class Sending:
     """What is known of one attempt while it is made: ``with sending: client.invoke(…)``.
 
     The hooks of a watched client mark it, in the thread that invokes.
+
+    Args:
+        client: What makes the attempt.
+        deadline_s: When nobody waits for its answer any more, by ``monotonic_s``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, client: object = None, deadline_s: Optional[float] = None) -> None:
+        self.client = client
+        self.deadline_s = deadline_s
         #: Whether the call was seen at all: a mocked client, or one that nobody watches, marks nothing.
         self.begun = False
         #: Whether the request left botocore's hands.
@@ -95,24 +101,25 @@ def begin() -> None:
     _on_call()
 
 
-def _sending() -> Optional[Sending]:
+def current() -> Optional[Sending]:
+    """The attempt that this thread makes at this moment."""
     return getattr(_mine, "sending", None)
 
 
 def _on_call(**_: object) -> None:
-    sending = _sending()
+    sending = current()
     if sending is not None:
         sending.begin()
 
 
 def _on_request(**_: object) -> None:
-    sending = _sending()
+    sending = current()
     if sending is not None:
         sending.begin_request()
 
 
 def _on_send(**_: object) -> None:
-    sending = _sending()
+    sending = current()
     if sending is not None:
         sending.send()
 
@@ -122,7 +129,7 @@ def _on_end(
     caught_exception: Optional[BaseException] = None,
     **_: object,
 ) -> None:
-    sending = _sending()
+    sending = current()
     if sending is not None:
         sending.end_request(response[1] if response else None, caught_exception)
 

@@ -1,7 +1,6 @@
 """One blocking invocation: the attempt loop and the only boto3 call."""
 
 import logging
-import time
 from typing import Any, Callable, Generator, List, Mapping, Optional, Tuple, Union
 
 import attrs
@@ -9,6 +8,7 @@ import attrs
 from .._aws import failures
 from .._aws.failures import Failure
 from .._aws.sending import Sending
+from .._process.clock import monotonic_s
 from .._rules.limits import MAX_ANSWER_BYTES
 from .._text.redaction import json_kind
 from .._wire.answer import (
@@ -35,7 +35,8 @@ _CHUNK_BYTES = 65_536
 
 #: What AWS's refusal of an execution's name is about, most likely.
 _NEEDS_DURABLE = (
-    "durable=True needs a function that was created with a DurableConfig, and a version, an alias or $LATEST of it"
+    "durable=True needs a function that was created with a DurableConfig (in tests with LocalLambda's durable= or "
+    "mock_lambda's .durable()), and a version, an alias or $LATEST of it"
 )
 
 
@@ -72,7 +73,7 @@ class Invoker:
         max_retries: int,
         idempotent: bool,
         reporter: AttemptReporter,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic_s,
         renew: Callable[[object], bool] = lambda client: False,
         attach: Optional[Attach] = None,
     ) -> None:
@@ -204,7 +205,7 @@ class Invoker:
             check_not_interrupted(exc)
             return failed(failures.from_set_up(exc))
         arguments = self.arguments.of_attempt(encoded, number, deadline.epoch_ms if deadline else None)
-        sending = Sending()
+        sending = Sending(getattr(shared, "client", shared), deadline.at_s if deadline else None)
         try:
             with sending:
                 response = getattr(shared, operation)(**arguments)

@@ -2,10 +2,10 @@
 
 import contextlib
 import threading
-import time
 from collections import deque
 from typing import Callable, Deque, Generator, Optional, Union
 
+from .._process.clock import monotonic_s
 from ..messages import ExecuteResponse
 from .steps import Steps
 
@@ -19,7 +19,7 @@ _REFILL = 0.5
 class Channel:
     """From one thread that reads to one that takes, or to one event loop."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic_s) -> None:
         self._clock = clock
         # Reentrant: a finalizer may leave, whatever this thread is at.
         self._lock = threading.RLock()

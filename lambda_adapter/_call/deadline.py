@@ -4,6 +4,8 @@ import time
 
 import attrs
 
+from .._process.clock import monotonic_s
+
 
 @attrs.frozen(eq=False)
 class Deadline:
@@ -17,7 +19,7 @@ class Deadline:
 
     @classmethod
     def after(cls, total_timeout_s: float) -> "Deadline":
-        return cls(total_timeout_s, time.monotonic() + total_timeout_s, int((time.time() + total_timeout_s) * 1_000))
+        return cls(total_timeout_s, monotonic_s() + total_timeout_s, int((time.time() + total_timeout_s) * 1_000))
 
     @property
     def cause(self) -> str:

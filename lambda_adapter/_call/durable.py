@@ -1,12 +1,12 @@
 """What ``start``, ``result`` and ``stop`` do: the calls about one function's durable executions."""
 
 import contextlib
-import time
 from typing import Any, Callable, Generator, Optional, Tuple, Union
 
 from .._aws import failures
 from .._aws.failures import Failure
 from .._process import forks
+from .._process.clock import monotonic_s
 from .._wire.arguments import InvokeArguments
 from .._wire.payload import EncodedRequest, UnfitRequestError, check_session_id
 from ..circuit import Circuit
@@ -123,17 +123,17 @@ class DurableCalls:
     def _result_steps(self, wanted: Wanted, wait_s: float, ending: Ending) -> Steps[Any]:
         if self._is_closed():
             return ending.refuse(Failure("closed", "the adapter is closed"))
-        if ending.is_too_late(time.monotonic()):
+        if ending.is_too_late(monotonic_s()):
             return ending.refuse_late()
         ending.enter()
-        began_s = time.monotonic()
+        began_s = monotonic_s()
         try:
             try:
                 outcome = yield from self._executions.result(wanted, wait_s)
             except Exception as exc:
                 check_not_interrupted(exc)
                 outcome = failed(failures.internal(exc))
-            return ending.finish(Result(outcome, duration_s=time.monotonic() - began_s))
+            return ending.finish(Result(outcome, duration_s=monotonic_s() - began_s))
         finally:
             ending.abandon()
 

@@ -6,7 +6,6 @@ a poll holds a thread for as long as its request takes.
 
 import json
 import re
-import time
 from datetime import datetime
 from typing import Any, Callable, Dict, Generator, List, Mapping, Optional, Tuple, Union
 
@@ -15,6 +14,7 @@ import attrs
 from .._aws import failures
 from .._aws.failures import Failure
 from .._aws.sending import Sending
+from .._process.clock import monotonic_s
 from .._rules.identifiers import FunctionIdentifier
 from .._wire.answer import PERMITTED, QUEUED, STOPPED, InvalidAnswerError, decode_function_error
 from .._wire.head import Head, known_execution_arn, known_request_id, known_version, parse_execution_arn
@@ -95,7 +95,7 @@ class Executions:
         max_retries: int,
         answer_timeout_s: float,
         renew: Callable[[object], bool] = lambda client: False,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic_s,
     ) -> None:
         self._function = function
         self._region = region

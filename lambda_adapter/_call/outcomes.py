@@ -1,12 +1,12 @@
 """How an attempt and a whole call ended, and the response and the log line that say so."""
 
 import logging
-import time
 from typing import Callable, List, Optional
 
 import attrs
 
 from .._aws.failures import Failure
+from .._process.clock import monotonic_s
 from .._wire.answer import FunctionAnswer, InvalidAnswerError, decode_answer, decode_unmarked_error
 from .._wire.head import NO_HEAD, Head
 from .._wire.log_tail import parse_report
@@ -91,7 +91,7 @@ def out_of_time(deadline: Deadline, progress: Progress) -> Outcome:
 def timed_out(deadline: Deadline, progress: Progress) -> Result:
     """The result of a call whose time is up while an attempt is in flight, or about to be."""
     attempts = max(1, progress.attempts)
-    duration_s = 0.0 if progress.started_s is None else time.monotonic() - progress.started_s
+    duration_s = 0.0 if progress.started_s is None else monotonic_s() - progress.started_s
     if progress.text:
         outcome = out_of_time(deadline, progress)
         return Result(outcome, attempts, duration_s, "total_timeout", progress.first_text_s)

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from typing import Any, Callable, Generator, Mapping, Optional
 
 import attrs
@@ -10,6 +9,7 @@ import attrs
 from .._aws import failures
 from .._aws.failures import Failure
 from .._aws.raw_stream import RawStream
+from .._process.clock import monotonic_s
 from .._wire.answer import InvalidAnswerError, decode_function_error
 from .._wire.frames import Complete, FrameError
 from .._wire.head import Head, known_function_error
@@ -31,7 +31,7 @@ class _TimeIsUpError(Exception):
 class StreamReader:
     """Reads one call's answer in the thread that makes its attempts; any thread may end that with ``leave``."""
 
-    def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, progress: Progress, clock: Callable[[], float] = monotonic_s) -> None:
         self._progress = progress
         self._clock = clock
         self._lock = threading.RLock()  # a finalizer may leave, whatever this thread is at

@@ -12,6 +12,8 @@ import time
 from queue import Empty, SimpleQueue
 from typing import Any, Callable, ContextManager, Optional, Set
 
+from .._process.clock import monotonic_s
+
 #: How long a thread stays for more to do: bursts come close together, and idle threads cost memory.
 _IDLE_S = 10.0
 
@@ -143,7 +145,7 @@ class Timer:
         name: str,
         lock: ContextManager[object],
         look: Callable[[], Optional[Callable[[], Optional[float]]]],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic_s,
     ) -> None:
         self._name = f"{name}-timer"
         self._lock = lock

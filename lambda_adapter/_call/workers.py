@@ -8,13 +8,13 @@ import contextlib
 import functools
 import math
 import threading
-import time
 import weakref
 from collections import deque
 from concurrent.futures import CancelledError, Executor, Future
 from typing import Any, Callable, Deque, Optional
 
 from .._process import forks
+from .._process.clock import monotonic_s
 from .agenda import Agenda
 from .places import Places
 from .steps import Job, Task
@@ -43,7 +43,7 @@ class Workers(Executor):
         max_threads: int,
         max_pending: Optional[int] = None,
         max_pending_per_group: Optional[int] = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic_s,
     ) -> None:
         self._name = name
         self._limits = (max_threads, max_pending, max_pending_per_group)

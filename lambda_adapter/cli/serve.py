@@ -38,7 +38,7 @@ _REGION = "us-east-1"
 _SETTINGS: Mapping[str, Any] = {
     "port": (int, "N", "TCP port. Default: a free one."),
     "region": (str, "REGION", f"The region of the functions' ARNs. Default: {_REGION}."),
-    "timeout": (float, "X", "Seconds that a handler may run, up to 1800. Default: 3."),
+    "timeout": (float, "X", "Seconds that a handler may run, up to 1800. Default: 25."),
     "memory_mb": (int, "N", "What handlers are told of their memory, 128 to 32768. Default: 128."),
     "concurrency_limit": (int, "N", "Invocations that may run at once; one more is throttled. Default: any number."),
     "retry_after": (int, "N", "Seconds after which a throttled caller may come again. Default: 1."),

@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, unquote
 
 import attrs
 
+from .._process.clock import monotonic_s
 from .invoke_api import HttpAnswer, LocalCall, RefusedError, function_arn, parse_function
 from .runtime import HandlerResult, failed_result, timed_out
 
@@ -49,7 +50,7 @@ class DurableExecution:
         self.function_arn = function_arn(region, call.function_name, call.qualifier)
         self.started_at = time.time()
         self._timeout_s = timeout_s
-        self._deadline_s = time.monotonic() + timeout_s
+        self._deadline_s = monotonic_s() + timeout_s
         self._over = threading.Event()
         self._lock = threading.Lock()  # guards the three below
         self.status = "RUNNING"
@@ -71,12 +72,12 @@ class DurableExecution:
 
     def end_if_late(self) -> None:
         """End it if its handler's time is up."""
-        if time.monotonic() >= self._deadline_s:
+        if monotonic_s() >= self._deadline_s:
             self.end("TIMED_OUT", timed_out(self.call.request_id, self._timeout_s))
 
     def wait(self) -> Optional[HandlerResult]:
         """Its outcome, as soon as there is one; None when it was abandoned."""
-        self._over.wait(max(0.0, self._deadline_s - time.monotonic()))
+        self._over.wait(max(0.0, self._deadline_s - monotonic_s()))
         self.end_if_late()
         return self.result
 
@@ -130,7 +131,10 @@ class DurableExecutions:
             raise RefusedError(400, "InvalidParameterValueException", text)
         if not is_durable:
             if name is not None:
-                text = "DurableExecutionName needs a durable function: this one was created without a DurableConfig"
+                text = (
+                    "DurableExecutionName needs a durable function, and this one was created without a DurableConfig: "
+                    f"LocalLambda(…, durable={{{call.function_name!r}}}), or .durable() for mock_lambda"
+                )
                 raise RefusedError(400, "InvalidParameterValueException", text)
             return None
         if call.qualifier is None:

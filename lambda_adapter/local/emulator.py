@@ -2,14 +2,14 @@
 
 import contextlib
 import threading
-import time
 import uuid
 from collections.abc import Collection as CollectionABC
-from typing import Any, Callable, Collection, Dict, Generator, Iterator, List, Mapping, Optional, Set
+from typing import Any, Callable, Collection, Dict, Generator, Iterator, List, Mapping, Optional, Set, TypedDict
 from urllib.parse import unquote
 
 import attrs
 
+from .._process.clock import monotonic_s
 from .._rules.identifiers import FunctionIdentifier, is_name
 from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_MEMORY_MB, MIN_MEMORY_MB
 from .._rules.validation import check_integer, check_number, check_region
@@ -46,7 +46,23 @@ from .runtime import (
     timed_out,
 )
 
-__all__ = ["Handler", "LambdaContext", "LocalCall", "LocalLambda"]
+__all__ = ["Handler", "LambdaContext", "LocalCall", "LocalLambda", "LocalSettings"]
+
+#: In ``settings``. Any would do.
+ACCESS_KEY_ID = "local"
+
+#: The endpoints of those that serve in this process.
+serving: Set[str] = set()
+
+
+class LocalSettings(TypedDict):
+    """What an adapter needs of a LocalLambda in the place of AWS: ``LambdaAdapter("dice", …, **local.settings)``."""
+
+    endpoint_url: str
+    region: str
+    #: Any will do, but boto3 sends nothing without keys.
+    aws_access_key_id: str
+    aws_secret_access_key: str
 
 
 @attrs.define(eq=False)
@@ -96,13 +112,14 @@ class LocalLambda:
     Example::
 
         with LocalLambda({"weather": lambda event, context: {"success": True}}) as local:
-            client = boto3.client("lambda", endpoint_url=local.endpoint_url)
+            weather = LambdaAdapter("weather", module_name="weather", **local.settings)
 
     Args:
         functions: Function name (1 to 64 of ``A-Za-z0-9-_.``) -> ``handler(event, context)``.
         port: TCP port; 0 takes a free one.
         region: The region of the functions' ARNs. A full ARN of another region is not found.
-        timeout: Seconds that a handler may run, up to 1,800.
+        timeout: Seconds that a handler may run, up to 1,800. AWS's default of 3 is too short for answers that come
+            later; this one is below the adapter's ``read_timeout``, so that a handler that hangs is always its error.
         memory_mb: What the context and the log say about memory; 128 to 32,768. Not enforced.
         concurrency_limit: Invocations that may run at once, over all functions; one more is throttled (429),
             and 0 throttles all. None means no limit.
@@ -120,7 +137,7 @@ class LocalLambda:
         *,
         port: int = 0,
         region: str = "us-east-1",
-        timeout: float = 3.0,
+        timeout: float = 25.0,
         memory_mb: int = 128,
         concurrency_limit: Optional[int] = None,
         retry_after: int = 1,
@@ -167,6 +184,20 @@ class LocalLambda:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
+    def settings(self) -> LocalSettings:
+        """The endpoint, its region and two keys, as LambdaAdapter's parameters: it is then called in AWS's place.
+
+        Raises:
+            RuntimeError: It was not started, or is closed.
+        """
+        return {
+            "endpoint_url": self.endpoint_url,
+            "region": self._region,
+            "aws_access_key_id": ACCESS_KEY_ID,
+            "aws_secret_access_key": "local",
+        }
+
+    @property
     def calls(self) -> List[LocalCall]:
         """Every invocation accepted so far, in order: those answered with 200, 202 or 204 (DryRun).
 
@@ -190,6 +221,7 @@ class LocalLambda:
             raise RuntimeError("LocalLambda can be started only once")
         self._server = Server(self._port, self._respond, self._read)
         self._server.start()
+        serving.add(self.endpoint_url)
         return self
 
     def close(self) -> None:
@@ -198,6 +230,8 @@ class LocalLambda:
         Handlers still running are left to their daemon threads, and their callers lose the connection.
         """
         with self._lock:
+            if self._server is not None and not self._closed:
+                serving.discard(self.endpoint_url)
             self._closed = True
             abandoned = list(self._running)
             executions = self._executions.all()
@@ -229,7 +263,7 @@ class LocalLambda:
         stopped = self._answer_about_executions("POST", path_and_query, body)
         if stopped is not None:
             return stopped
-        began_s = time.monotonic()
+        began_s = monotonic_s()
         try:
             answer = self._invoke(path_and_query, headers, body, request_id)
         except RefusedError as refused:
@@ -237,7 +271,7 @@ class LocalLambda:
         # Of one that is streamed its end is told, when that has come.
         if self._observe is not None and answer.frames is None:
             name = unquote(path_and_query.partition("/functions/")[2].partition("/")[0])
-            self._observe(Observation(name, request_id, time.monotonic() - began_s, answer))
+            self._observe(Observation(name, request_id, monotonic_s() - began_s, answer))
         return answer
 
     def _read(self, path_and_query: str) -> HttpAnswer:
@@ -262,9 +296,10 @@ class LocalLambda:
         call = LocalCall(function.name, function.qualifier, invocation_type, request_id, tenant_id, body, headers)
         # Both may refuse, so before anything is recorded.
         event, client_context = call.payload, client_context_object(call.client_context)
-        # A call is durable or streamed, never both.
+        # A call is durable or streamed, never both; but unqualified a durable function is never invoked.
         is_durable = call.function_name in self._durable
-        execution_name = None if streams else self._executions.name_of(call, is_durable=is_durable)
+        execution_name = self._executions.name_of(call, is_durable=is_durable)
+        execution_name = None if streams else execution_name
         if invocation_type == "DryRun":
             with self._lock:
                 self._record(call)
@@ -325,7 +360,7 @@ class LocalLambda:
         pipe: Optional[Pipe],
     ) -> _Invocation:
         """Start the handler, or refuse. Needs the lock."""
-        now_s = time.monotonic()
+        now_s = monotonic_s()
         # AWS kills what is past its timeout; a thread can only be counted out.
         in_flight = sum(running.deadline_s > now_s for running in self._running)
         if self._concurrency_limit is not None and in_flight >= self._concurrency_limit:
@@ -382,7 +417,7 @@ class LocalLambda:
         call = invocation.call
         if self._observe is not None and call.invocation_type == "Event":
             # Whoever queued an Event has had the answer long since: its end is told here.
-            duration_s = time.monotonic() - invocation.started_s
+            duration_s = monotonic_s() - invocation.started_s
             self._observe(Observation(call.function_name, call.request_id, duration_s, result=invocation.result))
 
     @contextlib.contextmanager
@@ -405,7 +440,7 @@ class LocalLambda:
         return answer
 
     def _result(self, invocation: _Invocation) -> Optional[HandlerResult]:
-        if invocation.finished.wait(invocation.deadline_s - time.monotonic()):
+        if invocation.finished.wait(invocation.deadline_s - monotonic_s()):
             return invocation.result
         return timed_out(invocation.call.request_id, self._timeout_s)
 
@@ -422,7 +457,7 @@ class LocalLambda:
                 yield invoke_complete(result if result.failed else None, tail)
         finally:
             pipe.abandon()
-            call, duration_s = invocation.call, time.monotonic() - invocation.started_s
+            call, duration_s = invocation.call, monotonic_s() - invocation.started_s
             if self._observe is not None:
                 self._observe(
                     Observation(call.function_name, call.request_id, duration_s, result=result, streamed=True)
@@ -430,7 +465,7 @@ class LocalLambda:
 
     def _log_of(self, invocation: _Invocation, result: HandlerResult) -> str:
         """Everything that AWS's log would hold of a call that has been answered for."""
-        duration_ms = (time.monotonic() - invocation.started_s) * 1_000
+        duration_ms = (monotonic_s() - invocation.started_s) * 1_000
         request_id = invocation.call.request_id
         late = late_line(request_id, self._timeout_s) if result == timed_out(request_id, self._timeout_s) else ""
         return "".join(invocation.log) + late + end_lines(request_id, duration_ms, self._memory_mb, invocation.cold)

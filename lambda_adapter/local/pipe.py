@@ -1,9 +1,10 @@
 """What a handler has yielded, on its way to the connection that asked for it."""
 
 import threading
-import time
 from collections import deque
 from typing import Deque, Optional
+
+from .._process.clock import monotonic_s
 
 #: Chunks that wait for the connection; with more the handler waits.
 _MAX_WAITING = 16
@@ -33,11 +34,11 @@ class Pipe:
             self._changed.notify_all()
 
     def get(self, until_s: float) -> Optional[bytes]:
-        """The next chunk; None when there is none any more, or none until then, by ``time.monotonic``."""
+        """The next chunk; None when there is none any more, or none until then, by ``monotonic_s``."""
         with self._changed:
-            self._changed.wait_for(lambda: self._chunks or self._ended, max(0.0, until_s - time.monotonic()))
+            self._changed.wait_for(lambda: self._chunks or self._ended, max(0.0, until_s - monotonic_s()))
             # AWS stops a function whose time is up, whatever it would still say.
-            if not self._chunks or time.monotonic() >= until_s:
+            if not self._chunks or monotonic_s() >= until_s:
                 return None
             self._changed.notify_all()
             return self._chunks.popleft()

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import attrs
 
+from .._process.clock import monotonic_s
 from .._rules.limits import MAX_RESULT_BYTES, MAX_STREAMED_BYTES
 from .invoke_api import HttpAnswer, LocalCall, function_arn
 from .marshaller import to_json
@@ -79,7 +80,7 @@ class LambdaContext:
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the timeout; 0 once it has passed."""
-        return max(0, int((self._deadline_s - time.monotonic()) * 1_000))
+        return max(0, int((self._deadline_s - monotonic_s()) * 1_000))
 
     def log(self, msg: object) -> None:
         """Add ``msg``, as it is, to the log that LogType "Tail" returns."""
@@ -100,7 +101,7 @@ def make_context(
     deadline_s: float,
     log: List[str],
 ) -> LambdaContext:
-    """The context of one call. An alias means $LATEST; ``deadline_s`` is a time of ``time.monotonic``."""
+    """The context of one call. An alias means $LATEST; ``deadline_s`` is a time of ``monotonic_s``."""
     # AWS passes it on in synchronous invocations only.
     is_passed_on = call.invocation_type != "Event"
     version = call.qualifier if call.qualifier and call.qualifier.isdigit() else "$LATEST"

@@ -58,8 +58,11 @@ class BreaksOff:
         return HttpAnswer(200, b"".join(map(payload_chunk, self.chunks)))
 
 
+#: What a function does when it runs.
+Run = Callable[[Any, LambdaContext], HandlerResult]
+
 #: What a function does in one attempt.
-_Step = Union[Fault, BreaksOff, Callable[[Any, LambdaContext], HandlerResult]]
+_Step = Union[Fault, BreaksOff, Run]
 
 
 class MockFunction:
@@ -82,8 +85,9 @@ class MockFunction:
         self._last_stays = answer is NOT_GIVEN
         #: What ``streams`` said last, for ``breaks_off`` and ``fails``; None when another step was added since.
         self._streamed: Optional[Tuple[Tuple[bytes, ...], Optional[int]]] = None
-        self._lock = threading.Lock()  # guards the three below
+        self._lock = threading.Lock()  # guards the four below
         self._polls = 0
+        self._cold = True
         self._steps: Deque[_Step] = deque()
         self._afterwards = self._success if answer is NOT_GIVEN else self._answer(answer)
 
@@ -192,8 +196,9 @@ class MockFunction:
         """The function was created for durable executions: one run for each name, so for each ``session_id``.
 
         Each further call with the name gets the first one's outcome and takes no step, unless the next step keeps the
-        function from running: ``throttles``, ``times_out`` and ``rejects`` happen to calls, the others to runs. What
-        is AWS's word and what is ours is told in ``lambda_adapter.local.durable``.
+        function from running: ``throttles``, ``times_out`` and ``rejects`` happen to calls, the others to runs.
+        ``breaks_off`` happens to a call whose run has begun: the next call gets what that comes to. What is AWS's word
+        and what is ours is told in ``lambda_adapter.local.durable``.
         """
         self.is_durable = True
         return self
@@ -215,15 +220,30 @@ class MockFunction:
     def polls(self) -> int:
         return self._polls
 
-    def next_fault(self) -> Optional[Fault]:
-        """What keeps the next call from reaching a function that has run; it is a step, and taken."""
+    def next_fault(self) -> "Optional[Union[Fault, BreaksOff]]":
+        """What keeps the next call from the answer of a function that has run; it is a step, and taken."""
         with self._lock:
             step = self._steps[0] if self._steps else self._afterwards
-            if not isinstance(step, Fault):
+            if not isinstance(step, (Fault, BreaksOff)):
                 return None
             if self._steps:
                 self._steps.popleft()
             return step
+
+    def next_run(self) -> "Run":
+        """What the function does in a run whose call gets no answer: its next step that is none of a call's."""
+        with self._lock:
+            for number, step in enumerate(self._steps):
+                if not isinstance(step, (Fault, BreaksOff)):
+                    del self._steps[number]
+                    return step
+            return self._success if isinstance(self._afterwards, (Fault, BreaksOff)) else self._afterwards
+
+    def take_cold(self) -> bool:
+        """Whether the function has not run yet; from now on it has."""
+        with self._lock:
+            cold, self._cold = self._cold, False
+            return cold
 
     def _add(self, step: _Step, times: Optional[int]) -> "MockFunction":
         if times is not None:

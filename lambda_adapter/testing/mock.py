@@ -7,25 +7,31 @@ Needs the extra ``lambda-adapter[testing]``. With it pytest has the fixture ``mo
 import contextlib
 import io
 import logging
+import math
 import re
 import threading
-import time
 import uuid
-from typing import Any, Callable, Dict, Iterator, List, Optional, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
 from unittest.mock import patch
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import ReadTimeoutError
 
-from .._aws import moto_seam
+from .._aws import moto_seam, sending
 from .._call import workers
+from .._process import clock
+from .._process.clock import monotonic_s
 from .._rules.identifiers import parse_identifier
+from ..local import emulator
 from ..local.durable import ARN_HEADER, DurableExecution, DurableExecutions
 from ..local.event_stream import CONTENT_TYPE, invoke_complete, payload_chunk
-from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, is_streaming, parse_path
+from ..local.function_log import end_lines, start_line
+from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, encode_log_tail, is_streaming, parse_path
 from ..local.runtime import HandlerResult, LambdaContext, client_context_object, make_context, result_chunks
-from .functions import NOT_GIVEN, BreaksOff, Fault, MockFunction
+from .functions import NOT_GIVEN, BreaksOff, Fault, MockFunction, Run
+from .moved_clock import MovedClock
 from .runs import MockRuns
 
 try:
@@ -42,6 +48,8 @@ _MEMORY_MB = 128
 #: No test takes so long: a run ends when its handler does, and when it was looked for often enough.
 _EXECUTION_TIMEOUT_S = 86_400.0
 
+#: Of the path of each request that has one: what names the function, an execution's ARN included.
+_FUNCTION = re.compile(r"/(?:functions|durable-executions)/([^/]+)")
 _SIGNED_REGION = re.compile(r"Credential=[^,]*/([a-z0-9-]+)/lambda/aws4_request")
 
 
@@ -90,6 +98,17 @@ class MockLambda:
         Raises:
             LookupError: No function has this name, and none was called by it.
         """
+        return [call.payload for call in self.invocations(name)]
+
+    def invocations(self, name: str) -> List[LocalCall]:
+        """The same calls as LocalLambda keeps its own: with their qualifier, tenant, invocation type and headers.
+
+        Args:
+            name: As for ``function``.
+
+        Raises:
+            LookupError: As for ``calls``.
+        """
         identifier = parse_identifier(name)
         name = identifier.name if identifier else name
         with self._lock:
@@ -97,7 +116,7 @@ class MockLambda:
             calls = list(self._calls.get(name, ()))
         if not known:
             raise LookupError(f"mock_lambda has no function {name!r}, and none was called by this name: {self!r}")
-        return [call.payload for call in calls]
+        return calls
 
     def __repr__(self) -> str:
         """All functions with the number of their calls: pytest prints it where an assertion about calls fails."""
@@ -139,6 +158,10 @@ def mock_lambda() -> Iterator[MockLambda]:
     It holds for all threads of the process. Within another ``mock_lambda`` the inner one's functions come first, and
     the outer one's after them; AWS's other services are the same in both.
 
+    An adapter with a LocalLambda's ``settings`` calls that one, beside the mock. Deadlines, circuits and attempts have
+    one clock, which follows where freezegun or time-machine move the time forward; a handler that takes longer than
+    ``read_timeout`` by that clock is a timeout, when it has ended.
+
     Only a client that the bot itself made before moto was imported escapes it, as it escapes moto.
 
     Example::
@@ -153,17 +176,21 @@ def mock_lambda() -> Iterator[MockLambda]:
         stack.enter_context(mock_aws(config={"lambda": {"use_docker": False}}))
         stack.enter_context(moto_seam.answering(_before_send))
         stack.enter_context(patch.object(workers, "wait_scale", 0.0))
+        if not _active:
+            stack.enter_context(patch.object(clock, "source", MovedClock(clock.source)))
         _active.append(mock)
         stack.callback(_active.remove, mock)
         yield mock
 
 
-def _before_send(event_name: str, request: AWSPreparedRequest) -> Optional[AWSResponse]:
+def _before_send(event_name: str, request: AWSPreparedRequest) -> Any:
     """The answer to a request of botocore's; None leaves it to moto."""
     mocks = list(reversed(_active))
     respond = _RESPOND.get(event_name)
     if respond is None or not mocks:
         return None
+    if _is_for_local_lambda(mocks, request):
+        return moto_seam.UNMOCKED
     request_id = str(uuid.uuid4())
     try:
         answer = respond(mocks, request, request_id)
@@ -172,6 +199,22 @@ def _before_send(event_name: str, request: AWSPreparedRequest) -> Optional[AWSRe
     headers = {"x-amzn-RequestId": request_id, "Content-Length": str(len(answer.body)), **answer.headers}
     raw: Any = urllib3.HTTPResponse(io.BytesIO(answer.body), headers, answer.status, preload_content=False)
     return AWSResponse(request.url, raw.status, raw.headers, raw)
+
+
+def _is_for_local_lambda(mocks: List[MockLambda], request: AWSPreparedRequest) -> bool:
+    """Whether a request is for a LocalLambda of this process, and stays so.
+
+    Where only its endpoint says so it may be a bot's under development: then functions that the test makes come first.
+    """
+    url = urlsplit(request.url)
+    host = "127.0.0.1" if url.hostname == "localhost" else url.hostname
+    if f"{url.scheme}://{host}:{url.port}" not in emulator.serving:
+        return False
+    if f"Credential={emulator.ACCESS_KEY_ID}/" in _as_text(request.headers.get("Authorization", "")):
+        return True
+    named = _FUNCTION.search(unquote(url.path))
+    identifier = parse_identifier(named[1]) if named else None
+    return identifier is None or not any(mock._has(identifier.name) for mock in mocks)
 
 
 def _respond(mocks: List[MockLambda], request: AWSPreparedRequest, request_id: str) -> HttpAnswer:
@@ -205,17 +248,51 @@ def _respond(mocks: List[MockLambda], request: AWSPreparedRequest, request_id: s
         return HttpAnswer(204)
     if isinstance(step, BreaksOff):
         return step.happen(request.url, streams)
-    result = step(event, context)
-    if streams:
-        return _streamed(result, context.function_version)
+    began_s = monotonic_s()
+    result, log = _run(step, mocked, event, context)
     if call.invocation_type == "Event":
         return HttpAnswer(202)
-    return result.to_answer(context.function_version)
+    if streams:
+        return _streamed(result, context.function_version, _log_tail(call, log))
+    _check_in_time(began_s, request.url)
+    return _with_log_tail(result.to_answer(context.function_version), call, log)
 
 
-def _streamed(result: HandlerResult, version: str) -> HttpAnswer:
+def _run(step: Run, mocked: MockFunction, event: object, context: LambdaContext) -> Tuple[HandlerResult, str]:
+    """What a run comes to, and its log."""
+    began_s = monotonic_s()
+    result = step(event, context)
+    duration_ms = (monotonic_s() - began_s) * 1_000
+    before = start_line(context.aws_request_id, context.function_version)
+    after = end_lines(context.aws_request_id, duration_ms, _MEMORY_MB, mocked.take_cold())
+    return result, "".join([before, *context._log, after])
+
+
+def _check_in_time(began_s: float, url: str) -> None:
+    """Give no answer to a caller who has stopped to wait for it. A client that is no adapter's is not known here."""
+    attempt, now_s = sending.current(), monotonic_s()
+    if attempt is None:
+        return
+    config = getattr(getattr(attempt.client, "meta", None), "config", None)
+    read_timeout_s = getattr(config, "read_timeout", math.inf)
+    if now_s - began_s > read_timeout_s or (attempt.deadline_s is not None and now_s >= attempt.deadline_s):
+        raise ReadTimeoutError(endpoint_url=url)
+
+
+def _log_tail(call: LocalCall, log: str) -> Optional[str]:
+    return encode_log_tail(log) if call.headers.get("x-amz-log-type") == "Tail" else None
+
+
+def _with_log_tail(answer: HttpAnswer, call: LocalCall, log: str) -> HttpAnswer:
+    tail = _log_tail(call, log)
+    if tail is not None:
+        answer.headers["X-Amz-Log-Result"] = tail
+    return answer
+
+
+def _streamed(result: HandlerResult, version: str, log_tail: Optional[str]) -> HttpAnswer:
     """The answer piece by piece, all of which is there already."""
-    frames = [*map(payload_chunk, result_chunks(result)), invoke_complete(result if result.failed else None)]
+    frames = [*map(payload_chunk, result_chunks(result)), invoke_complete(result if result.failed else None, log_tail)]
     return HttpAnswer(200, b"".join(frames), {"X-Amz-Executed-Version": version, "Content-Type": CONTENT_TYPE})
 
 
@@ -225,21 +302,23 @@ def _respond_durably(
     """Answer an Invoke of a durable function: with its one run, or with what keeps the call from it."""
     region = context.invoked_function_arn.split(":")[3]
     new = DurableExecution(name, call, region, context.function_version, _EXECUTION_TIMEOUT_S)
-    execution, step = runs.claim(mocked, new)
-    if isinstance(step, Fault):
-        return step.happen(url)
-    if isinstance(step, BreaksOff):
-        return step.happen(url, streams=False)
+    claim = runs.claim(mocked, new)
+    execution, step, began_s = claim.execution, claim.run, monotonic_s()
     if step is not None:
         event = call.payload
-        runs.run(execution, lambda: step(event, context), mocked.polls)
+        runs.run(execution, lambda: _run(step, mocked, event, context), mocked.polls)
+    if isinstance(claim.fault, Fault):
+        return claim.fault.happen(url)
+    if claim.fault is not None:
+        return claim.fault.happen(url, streams=False)
     if call.invocation_type == "Event":
         answer = HttpAnswer(202)
     else:
         result = runs.wait(execution)
         if result is None:
             raise RefusedError(503, "ServiceException", "The run was ended by the test")
-        answer = result.to_answer(execution.version)
+        _check_in_time(began_s, url)
+        answer = _with_log_tail(result.to_answer(execution.version), call, runs.log(execution))
     answer.headers[ARN_HEADER] = execution.arn
     return answer
 
@@ -282,6 +361,6 @@ def _context(call: LocalCall) -> LambdaContext:
         region=signed[1] if signed else "us-east-1",
         memory_mb=_MEMORY_MB,
         environment_id=call.request_id,
-        deadline_s=time.monotonic() + _TIMEOUT_S,
+        deadline_s=monotonic_s() + _TIMEOUT_S,
         log=[],
     )

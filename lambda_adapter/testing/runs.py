@@ -1,47 +1,68 @@
 """mock_lambda's durable executions: one run for each name, seen running as often as the test says."""
 
 import threading
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple, Union
+
+import attrs
 
 from ..local.durable import DurableExecution, DurableExecutions
 from ..local.invoke_api import HttpAnswer
 from ..local.runtime import HandlerResult
-from .functions import BreaksOff, Fault, MockFunction
+from .functions import BreaksOff, Fault, MockFunction, Run
 
-#: Runs one call's handler.
-_Run = Callable[[], HandlerResult]
+#: Runs one call's handler; what became of it, and its log.
+_Run = Callable[[], Tuple[HandlerResult, str]]
+
+
+@attrs.frozen
+class Claim:
+    """What a call of a durable function meets."""
+
+    execution: DurableExecution
+    #: What the function does now; None where it runs already, has run, or is kept from it.
+    run: Optional[Run]
+    #: What keeps the call from an answer.
+    fault: Union[Fault, BreaksOff, None]
 
 
 class MockRuns:
     """The runs of one mock_lambda, and what they came to."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the two below
+        self._lock = threading.Lock()  # guards the three below
         self._executions = DurableExecutions()
         #: Of runs that are over and still to be seen running: how often, and what they came to; by their ARNs.
         self._unseen: Dict[str, Tuple[int, HandlerResult]] = {}
+        #: What the runs wrote, by their ARNs.
+        self._logs: Dict[str, str] = {}
 
-    def claim(self, mocked: MockFunction, new: DurableExecution) -> "Tuple[DurableExecution, Any]":
-        """The execution of a name, and what the call has to do for it: run a step, fail, or (None) nothing.
+    def claim(self, mocked: MockFunction, new: DurableExecution) -> Claim:
+        """The execution of a name, and what the call has to do for it.
 
         Args:
             new: What becomes of the name where there is none yet.
         """
         with self._lock:
             found = self._executions.find(new.name, new.call)
-            step = mocked.next_step(new.call.invocation_type) if found is None else mocked.next_fault()
-            if found is None and not isinstance(step, (Fault, BreaksOff)):
-                self._executions.keep(new)
-            return found or new, step
+            if found is not None:
+                return Claim(found, None, mocked.next_fault())
+            step = mocked.next_step(new.call.invocation_type)
+            if isinstance(step, Fault):
+                return Claim(new, None, step)
+            self._executions.keep(new)
+            if isinstance(step, BreaksOff):
+                return Claim(new, mocked.next_run(), step)
+            return Claim(new, step, None)
 
     def run(self, execution: DurableExecution, handler: _Run, polls: int) -> None:
-        """Run a handler in this thread, and keep what it comes to."""
+        """Run a handler in this thread, and keep what it comes to, and its log."""
         try:
-            result = handler()
+            result, log = handler()
         except BaseException:
             execution.abandon()
             raise
         with self._lock:
+            self._logs[execution.arn] = log
             if polls:
                 self._unseen[execution.arn] = (polls, result)
             else:
@@ -53,6 +74,11 @@ class MockRuns:
             if execution.arn in self._unseen:
                 execution.finish(self._unseen.pop(execution.arn)[1])
         return execution.wait()
+
+    def log(self, execution: DurableExecution) -> str:
+        """What a run wrote; "" until it is over."""
+        with self._lock:
+            return self._logs.get(execution.arn, "")
 
     def answer(self, method: str, path_and_query: str, body: bytes) -> Optional[HttpAnswer]:
         """The answer to Get, List and Stop."""

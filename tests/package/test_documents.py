@@ -11,7 +11,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 import typing
 from types import SimpleNamespace
 
@@ -37,6 +36,7 @@ from lambda_adapter import (
     testing,
 )
 from lambda_adapter._aws import sending
+from lambda_adapter._process.clock import monotonic_s
 from lambda_adapter._rules.identifiers import parse_identifier
 from lambda_adapter.codes import CODES, WhyEnded
 from lambda_adapter.local import LocalCall
@@ -297,7 +297,7 @@ CLASSES = {
 BY_CLASS = pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 
 #: Defaults that are written in other words.
-DEFAULTS = {"required": inspect.Parameter.empty, "time.monotonic": time.monotonic}
+DEFAULTS = {"required": inspect.Parameter.empty, "the adapter's": monotonic_s}
 
 
 def default_of(written):

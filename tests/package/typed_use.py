@@ -192,6 +192,9 @@ def serve() -> str:
     LocalLambda({"roll": roll}, 9001)  # type: ignore[call-arg]
     handlers: Dict[str, Handler] = {"roll": roll, "deal": lambda event, context: {"success": True}}
     with LocalLambda(handlers, timeout=5) as local:
+        LambdaAdapter("roll", module_name="dice", max_retries=0, **local.settings)
+        LambdaAdapter("roll", "us-east-1", "dice", **local.settings)  # type: ignore[misc]
+        LambdaAdapter("roll", module_name="dice", max_retry=0, **local.settings)  # type: ignore[call-arg]
         call: LocalCall = local.calls[0]
         return call.function_name
 
