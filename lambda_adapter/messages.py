@@ -1,5 +1,6 @@
 """Requests and responses: frozen values."""
 
+import re
 from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence, Union
 
 import attrs
@@ -11,13 +12,22 @@ from .invocations import Invocation
 #: An id as the platform gives it; it is sent to the function as it is.
 Id = Union[str, int]
 
+#: A bot's own sentences for ``ExecuteResponse.user_message``, by error code.
+UserMessages = Mapping[ErrorCode, str]
+
 #: Goes out for a community whose name the request does not say.
 UNKNOWN_COMMUNITY = "Unknown Community"
 
 
+#: How the text of an exception begins that a function has caught and passed on, and what its stack trace does.
+_RAISED = re.compile(r"\s*([\w.$]+\.)?\w+(Error|Exception)\b\s*([:(]|$)|[\s\S]*\bTraceback \(most recent call last\)")
+
+
 def _counted(value: object) -> str:
     """What people type may be private, so a repr says only how much of it there is."""
-    return f"<{len(value)} items>" if isinstance(value, (list, tuple, dict)) else f"<{type(value).__name__}>"
+    if not isinstance(value, (list, tuple, dict)):
+        return f"<{type(value).__name__}>"
+    return f"<{len(value)} item{'' if len(value) == 1 else 's'}>"
 
 
 class Request(Protocol):
@@ -75,6 +85,23 @@ class ExecuteRequest:
     scopes: List[str] = attrs.field(factory=list)
 
 
+def _check_table(table: UserMessages) -> None:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"table must be a dict from error code to text, not of type {type(table).__name__}")
+    for code, text in table.items():
+        if code not in CODES:
+            raise ValueError(f"table has the key {code!r}, which is no error code{_meant(code)}")
+        if not isinstance(text, str):
+            raise ValueError(f"table must have a text for {code}, not one of type {type(text).__name__}")
+
+
+def _meant(code: object) -> str:
+    import difflib  # here, because only a wrong table needs it
+
+    alike = difflib.get_close_matches(str(code).lower().replace("-", "_"), CODES, 1)
+    return f"; did you mean {alike[0]!r}?" if alike else f"; they are {', '.join(CODES)}"
+
+
 def _known_invocation(invocation: Optional[Invocation]) -> Invocation:
     """A response that was made by hand, in a bot's tests for example, has one as well."""
     return Invocation("") if invocation is None else invocation
@@ -108,7 +135,7 @@ class ExecuteResponse:
         """``success``, under a shorter name."""
         return self.success
 
-    def user_message(self, table: Optional[Mapping[ErrorCode, str]] = None) -> str:
+    def user_message(self, table: Optional[UserMessages] = None) -> str:
         """The text for the chat, always fit to be shown: no cause, no exception's words, nothing of AWS's.
 
         Args:
@@ -116,8 +143,15 @@ class ExecuteResponse:
 
         Returns:
             The function's message where it succeeded, "" if it gave none. Of ``function_failed`` the function's
-            message, else its error. Without them, and for all other codes, a neutral sentence.
+            message, else its error, unless that is an exception's text. Without them, and for all other codes, a
+            neutral sentence.
+
+        Raises:
+            ValueError: ``table`` has a key that is no error code, or a value that is no text; also on success, so that
+                a bot's first answer tells.
         """
+        if table is not None:
+            _check_table(table)
         if self.success:
             return self.message or ""
         if self.error_code == "function_failed":
@@ -128,8 +162,12 @@ class ExecuteResponse:
         return (table or {}).get(code) or CODES[code].chat
 
     def _functions_error(self) -> Optional[str]:
-        """What the function said of its failure; what this package says of it begins with the code."""
-        return None if self.error is None or self.error.startswith("function_failed: ") else self.error
+        """What the function said of its failure. What this package says of it begins with the code, and what a function
+        has caught may name its hosts and users.
+        """
+        if self.error is None or self.error.startswith("function_failed: ") or _RAISED.match(self.error):
+            return None
+        return self.error
 
     def raise_for_error(self) -> "ExecuteResponse":
         """The response itself when it succeeded.

@@ -46,8 +46,8 @@ def test_a_requests_repr_counts_what_people_typed_and_does_not_show_it(make_requ
     text = repr(make_request(args=["my password is swordfish"], metadata={"user": {"username": "jane.doe"}}))
     assert "swordfish" not in text
     assert "jane.doe" not in text
-    assert "args=<1 items>, " in text
-    assert "metadata=<1 items>" in text
+    assert "args=<1 item>, " in text
+    assert "metadata=<1 item>" in text
 
 
 @pytest.mark.parametrize("value", [None, 5, "swordfish", object()], ids=["null", "number", "string", "object"])
