@@ -1,6 +1,7 @@
 """LambdaAdapter: the one object that users hold."""
 
 import contextlib
+import functools
 import logging
 import math
 import sys
@@ -36,7 +37,7 @@ from ._call.backoff import Backoff
 from ._call.deadline import Deadline
 from ._call.ending import Ending
 from ._call.interruptions import check_not_interrupted
-from ._call.outcomes import Outcome, Progress, Result, failed, refused, timed_out, to_response
+from ._call.outcomes import Outcome, Progress, Result, cause_for_log, failed, refused, timed_out, to_response
 from ._call.places import QueueFullError
 from ._call.reporter import AttemptReporter
 from ._call.steps import Job, Steps, drive
@@ -46,6 +47,7 @@ from ._process import forks
 from ._rules import limits, validation
 from ._rules.identifiers import FunctionIdentifier
 from ._rules.validation import checked
+from ._text.log_lines import log_line, logger
 from ._wire.arguments import CHECK, InvokeArguments
 from ._wire.payload import EncodedRequest, UnfitRequestError, check_session_id, encode_request
 from .circuit import Circuit, CircuitBreaker
@@ -68,7 +70,6 @@ F = TypeVar("F", bound="Union[Future[Any], Awaitable[Any]]")
 #: Of what runs no function.
 _NO_CIRCUIT = Circuit(None)
 
-logger = logging.getLogger("lambda_adapter")
 logger.addHandler(logging.NullHandler())
 
 _MAX_PAYLOAD_BYTES = {
@@ -116,6 +117,10 @@ class LambdaAdapter:
         max_pending: Further calls that may wait for a place, from 0; one more is refused as ``overloaded``. None: any
             number.
         max_pending_per_community: The same for the calls of one community.
+        forward_metadata: Send the metadata's other keys to the function too, as ``metadata`` in its event: all but
+            "community", "user", "entity", "is_event", "event_type" and "event_data".
+        strict_metadata: Refuse a request with an unknown key in "community", "user" or "entity" of its metadata. False:
+            the key is not sent, and the log has a line at DEBUG.
         allow_http: Admit plain http to a host that is not loopback, for a container's emulator; never for AWS.
         enforce_scopes: Refuse requests that lack one of ``required_scopes``.
         isolate_communities: Send ``community_id`` as TenantId, so that AWS keeps communities' environments apart; the
@@ -176,6 +181,8 @@ class LambdaAdapter:
     max_pending_per_community: Optional[int] = attrs.field(
         default=None, validator=optional(validation.integer(least=0)), kw_only=True
     )
+    forward_metadata: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
+    strict_metadata: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
     allow_http: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
     enforce_scopes: bool = attrs.field(default=True, validator=checked(validation.check_flag), kw_only=True)
     isolate_communities: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
@@ -192,6 +199,7 @@ class LambdaAdapter:
     #: The name that is invoked: prefix and identifier in one.
     function_name: str = attrs.field(init=False)
     _required: FrozenSet[str] = attrs.field(init=False, repr=False)
+    _encode: Callable[[Request], EncodedRequest] = attrs.field(init=False, repr=False)
     _health: HealthTracker = attrs.field(init=False, repr=False)
     _circuit: Circuit = attrs.field(init=False, repr=False)
     _lease: Union[ClientLease, GivenClient] = attrs.field(init=False, repr=False)
@@ -235,6 +243,7 @@ class LambdaAdapter:
         for name, value in (
             ("function_name", function.text),
             ("_required", frozenset(self.required_scopes)),
+            ("_encode", self._encoder()),
             ("_health", HealthTracker(self.unhealthy_threshold)),
             ("_circuit", Circuit(self.circuit_breaker)),
             ("_lease", lease),
@@ -255,13 +264,23 @@ class LambdaAdapter:
         object.__setattr__(self, "_invoker", self._make_invoker(arguments, self.on_attempt))
         starter = self._make_invoker(arguments.of_start(), self.on_attempt) if self.durable else self._invoker
         object.__setattr__(self, "_starter", starter)
-        logger.info(
-            "Initialised module=%s function=%s region=%s type=%s retries=%d",
-            self.module_name,
-            function.text,
-            self.region,
-            self.invocation_type,
-            self.max_retries,
+        log_line(
+            logging.INFO,
+            "Initialised",
+            {
+                "module_name": self.module_name,
+                "function_name": function.text,
+                "region": self.region,
+                "invocation_type": self.invocation_type,
+                "max_retries": self.max_retries,
+            },
+        )
+
+    def _encoder(self) -> Callable[[Request], EncodedRequest]:
+        if not self.forward_metadata and not self.strict_metadata:
+            return encode_request
+        return functools.partial(
+            encode_request, forward_metadata=self.forward_metadata, strict_metadata=self.strict_metadata
         )
 
     def _lease_client(self, function_name: str) -> Union[ClientLease, GivenClient]:
@@ -669,7 +688,7 @@ class LambdaAdapter:
         try:
             session_id = check_session_id(execution.session_id if isinstance(execution, Execution) else execution)
         except UnfitRequestError as exc:
-            return Failure("invalid_request", str(exc))
+            return Failure("invalid_request", str(exc), log_cause=exc.log_text)
         name = self._arguments.execution_name(session_id)
         if kept is None:
             return Wanted(name)
@@ -734,10 +753,10 @@ class LambdaAdapter:
         """Everything that can be decided without an attempt."""
         forks.check()
         try:
-            encoded = encode_request(request)
+            encoded = self._encode(request)
             arguments.check(encoded)
         except UnfitRequestError as exc:
-            return Failure("invalid_request", str(exc))
+            return Failure("invalid_request", str(exc), log_cause=exc.log_text)
         if self.enforce_scopes and not self.validate_scopes(encoded.scopes):
             missing = ", ".join(sorted(self._required.difference(encoded.scopes)))
             return Failure("missing_scopes", f"the caller lacks {missing}")
@@ -767,8 +786,8 @@ class LambdaAdapter:
         if not ending.enter():
             return ending.refuse(self._circuit_open())
         try:
-            size = len(encoded.payload)
-            logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, encoded.request_id, size)
+            if logger.isEnabledFor(logging.INFO):
+                self._log_invoking(encoded)
             try:
                 result = yield from invoker.attempts(encoded, deadline, ending.progress, reader)
             except Exception as exc:
@@ -777,6 +796,10 @@ class LambdaAdapter:
             return ending.finish(result)
         finally:
             ending.abandon()
+
+    def _log_invoking(self, encoded: EncodedRequest) -> None:
+        fields: Dict[str, object] = {"function_name": self.function_name, "session_id": encoded.request_id}
+        log_line(logging.INFO, "Invoking", {**fields, "payload_bytes": len(encoded.payload)})
 
     def _deadline(self) -> Optional[Deadline]:
         return None if self.total_timeout is None else Deadline.after(self.total_timeout)
@@ -788,7 +811,17 @@ class LambdaAdapter:
 
     def _refuse(self, failure: Failure) -> ExecuteResponse:
         """The answer to a call that makes no attempt."""
-        logger.warning("Refused: function=%s code=%s", self.function_name, failure.error_code)
+        log_line(
+            logging.WARNING,
+            "Refused:",
+            {
+                "module_name": self.module_name,
+                "function_name": self.function_name,
+                "error_code": failure.error_code,
+                "executed": failure.executed,
+                "cause": cause_for_log(failure),
+            },
+        )
         return to_response(refused(failure), self.function_name)
 
     @property

@@ -321,7 +321,8 @@ def test_a_failure_logs_each_retry_as_a_warning_and_the_end_as_an_error(make_ada
     adapter.execute(make_request())
     assert levels(caplog) == ["INFO", "WARNING", "WARNING", "ERROR"]
     assert caplog.messages[1] == (
-        "Retry 1 of 2 in 0.001 s: function=function request=session_abc123 code=throttled executed=no"
+        "Retry 1 of 2 in 0.001 s: function=function request=session_abc123 code=throttled executed=no status=429 "
+        "aws_request=0f4e0d1c-ab12 cause=AWS is throttling the function (TooManyRequestsException)"
     )
     assert "Gave up" in caplog.messages[3]
     assert "code=throttled executed=no attempts=3 why_ended=no_attempts_left" in caplog.messages[3]
@@ -352,7 +353,8 @@ def test_a_refusal_is_a_warning(make_adapter, make_request, caplog):
     adapter = make_adapter(client=Client(), required_scopes=["a"])
     caplog.set_level(logging.INFO, "lambda_adapter")
     adapter.execute(make_request())
-    assert (levels(caplog), caplog.messages) == (["WARNING"], ["Refused: function=function code=missing_scopes"])
+    told = "Refused: module=module function=function code=missing_scopes executed=no cause=the caller lacks a"
+    assert (levels(caplog), caplog.messages) == (["WARNING"], [told])
 
 
 HOSTILE = {

@@ -127,7 +127,7 @@ def test_what_only_looks_like_one_is_text(data):
 
 def test_an_emulators_error_object_is_an_error():
     shown, ended = read([b'{"errorType": "KeyError", "errorMessage": "city"}'])
-    assert (shown, ended.text, ended.function_error) == ([""], "", "KeyError: city")
+    assert (shown, ended.text, ended.function_error.text) == ([""], "", "KeyError: city")
 
 
 @pytest.mark.parametrize(
