@@ -63,26 +63,48 @@ class ExecuteRequest:
     Attributes:
         command: The command's name, without the bot's prefix character.
         args: The words after the command.
-        user_id: Who typed it; ids go to the function as they are.
-        entity_id: The channel, server or stream in which it was typed.
-        community_id: The community that this belongs to.
+        user_id: Who typed it. Ids go to the function as they are. Give numbers over 2**53 as strings, Discord's for
+            example: a function in JavaScript would round them.
+        entity_id: The channel, server or stream in which it was typed; of a direct message the conversation's own
+            channel, or the user's id.
+        community_id: The community that this belongs to: Discord's guild, Slack's team, Twitch's broadcaster. A direct
+            message has none: make one for each user, ``f"dm-{user_id}"``. ``max_concurrency`` gives places, and
+            ``isolate_communities`` environments, by it.
         session_id: Becomes the payload's ``request_id``: the same in every attempt, so that a function can
             deduplicate.
         platform: "discord", "twitch", …
-        metadata: JSON-able; the keys "community", "user", "entity", "is_event", "event_type" and "event_data" reach
-            the function.
+        metadata: JSON-able; "community", "user", "entity", "is_event", "event_type" and "event_data" have their places
+            in the payload. All other keys reach the function with ``forward_metadata`` only.
         scopes: The permissions that the caller was granted.
     """
 
     command: str
+    """The command's name, without the bot's prefix character."""
     args: List[str] = attrs.field(repr=_counted)
+    """The words after the command."""
     user_id: Id
+    """Who typed it. Ids go to the function as they are. Give numbers over 2**53 as strings, Discord's for example: a
+    function in JavaScript would round them.
+    """
     entity_id: Id
+    """The channel, server or stream in which it was typed; of a direct message the conversation's own channel, or the
+    user's id.
+    """
     community_id: Id
+    """The community that this belongs to: Discord's guild, Slack's team, Twitch's broadcaster. A direct message has
+    none: make one for each user, ``f"dm-{user_id}"``. ``max_concurrency`` gives places, and ``isolate_communities``
+    environments, by it.
+    """
     session_id: Id
+    """Becomes the payload's ``request_id``: the same in every attempt, so that a function can deduplicate."""
     platform: str
+    """"discord", "twitch", …"""
     metadata: Dict[str, Any] = attrs.field(factory=dict, repr=_counted)
+    """JSON-able; "community", "user", "entity", "is_event", "event_type" and "event_data" have their places in the
+    payload. All other keys reach the function with ``forward_metadata`` only.
+    """
     scopes: List[str] = attrs.field(factory=list)
+    """The permissions that the caller was granted."""
 
 
 def _check_table(table: UserMessages) -> None:
@@ -123,12 +145,21 @@ class ExecuteResponse:
     """
 
     success: bool
+    """Whether the call succeeded and the function said so."""
     message: Optional[str] = None
+    """The function's words for the chat."""
     data: Optional[Dict[str, Any]] = None
+    """Every key of the function's answer except ``success`` and ``message``; None when there is none."""
     error: Optional[str] = None
+    """Why the call failed, on one line, for the bot's operator; of ``function_failed`` the function's own words,
+    unchanged. None on success.
+    """
     targets: List[Dict[str, Any]] = attrs.field(factory=list)
+    """Where the message should go, one object for each target: ``{"type": "discord"}``."""
     error_code: Optional[ErrorCode] = None
+    """One of the error codes that LAMBDA_ADAPTER_USAGE.md lists; None on success."""
     invocation: Invocation = attrs.field(default=None, converter=_known_invocation)
+    """How the call went."""
 
     @property
     def ok(self) -> bool:

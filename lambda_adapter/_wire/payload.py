@@ -170,7 +170,7 @@ def _look_for_unknown_keys(metadata: Dict[str, Any], strict: bool) -> None:
     for name, known in _SECTION_KEYS.items():
         section = metadata.get(name)
         unknown = [key for key in section if key not in known] if isinstance(section, dict) else ()
-        for key in unknown:
+        for key in unknown[:_MOST_TOLD]:
             what = f"is not known; {_meant(str(key), known)}"
             if strict:
                 raise UnfitRequestError(f"metadata.{name}.{shown(key, 40)} {what}", f"metadata.{name}.* {what}")
@@ -354,7 +354,7 @@ def _attribute(request: object, name: str) -> Any:
 
 
 def _no_request(given: object) -> UnfitRequestError:
-    what = "a class" if isinstance(given, type) else _NO_REQUESTS.get(type(given)) or class_name(given)
+    what = "a class" if isinstance(given, type) else _NO_REQUESTS.get(type(given)) or f"of type {class_name(given)}"
     return UnfitRequestError(f"the request must be an ExecuteRequest or have its attributes, not {what}")
 
 
@@ -392,6 +392,8 @@ _HOLDERS = (dict, list, tuple)
 _MAX_VALUES = MAX_REQUEST_RESPONSE_BYTES // 2
 #: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits
 _PYTHONS_MAX_DIGITS = 4_300
+#: Unknown keys of a section that the log has a line for.
+_MOST_TOLD = 8
 #: What nearly all values are; looking their type up is cheaper than asking whether they hold others.
 _LEAVES = frozenset({str, int, float, bool, type(None)})
 
