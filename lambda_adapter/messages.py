@@ -12,8 +12,8 @@ from .invocations import Invocation
 #: An id as the platform gives it; it is sent to the function as it is.
 Id = Union[str, int]
 
-#: A bot's own sentences for ``ExecuteResponse.user_message``, by error code.
 UserMessages = Mapping[ErrorCode, str]
+"""A bot's own sentences for ``ExecuteResponse.user_message``, by error code."""
 
 #: Goes out for a community whose name the request does not say.
 UNKNOWN_COMMUNITY = "Unknown Community"
