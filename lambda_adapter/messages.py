@@ -19,8 +19,12 @@ UserMessages = Mapping[ErrorCode, str]
 UNKNOWN_COMMUNITY = "Unknown Community"
 
 
-#: How the text of an exception begins that a function has caught and passed on, and what its stack trace does.
-_RAISED = re.compile(r"\s*([\w.$]+\.)?\w+(Error|Exception)\b\s*([:(]|$)|[\s\S]*\bTraceback \(most recent call last\)")
+#: How the text of an exception that a function has caught and passed on begins: with its class, as OSError's or as
+#: boto3's; or what its stack trace has.
+_RAISED = re.compile(
+    r"\s*(?:(?:[\w.$]+\.)?\w+(?:Error|Exception)\b\s*(?:[:(]|$)|\[Errno -?\d+\]|An error occurred \(\w+\) when calling)"
+    r"|[\s\S]*\bTraceback \(most recent call last\)"
+)
 
 
 def _counted(value: object) -> str:
