@@ -18,10 +18,9 @@ UserMessages = Mapping[ErrorCode, str]
 #: Goes out for a community whose name the request does not say.
 UNKNOWN_COMMUNITY = "Unknown Community"
 
-
 #: How the text of an exception that a function has caught and passed on begins: with its class, as OSError's or as
-#: boto3's; or what its stack trace has.
-_RAISED = re.compile(
+#: boto3's; or what its stack trace has. Compiled when it is first needed: that takes longer than all else in here.
+_RAISED = (
     r"\s*(?:(?:[\w.$]+\.)?\w+(?:Error|Exception)\b\s*(?:[:(]|$)|\[Errno -?\d+\]|An error occurred \(\w+\) when calling)"
     r"|[\s\S]*\bTraceback \(most recent call last\)"
 )
@@ -200,7 +199,7 @@ class ExecuteResponse:
         """What the function said of its failure. What this package says of it begins with the code, and what a function
         has caught may name its hosts and users.
         """
-        if self.error is None or self.error.startswith("function_failed: ") or _RAISED.match(self.error):
+        if self.error is None or self.error.startswith("function_failed: ") or re.match(_RAISED, self.error):
             return None
         return self.error
 

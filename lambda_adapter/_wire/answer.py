@@ -28,7 +28,7 @@ _ERROR_KEYS = {"errorType", "errorMessage", "requestId", "stackTrace", "trace", 
 #: AWS's words, which its emulator sends as they are; up to three words (date, request id) may stand in front.
 _TIMED_OUT = re.compile(r"\s*(\S{1,60} ){0,3}Task timed out after [0-9]+(\.[0-9]+)? seconds\.?\s*", re.ASCII)
 #: An error's type, rather than a sentence in its place: ``KeyError``, ``&alloc::boxed::Box<dyn core::error::Error>``.
-_TYPE = re.compile(r"&?[A-Za-z_][\w.$:]*(<[\w.$:<>& ]*>)?", re.ASCII)
+_TYPE = r"&?[A-Za-z_][\w.$:]*(<[\w.$:<>& ]*>)?"
 _SENTENCE = re.compile(r"[^\W\d_][^\n<>{}\[\]]* [^\n<>{}\[\]]*")
 _HTTP_STATUS = re.compile(r"\s*([1-9][0-9]{2})(\.0*)?\s*", re.ASCII)
 
@@ -140,7 +140,7 @@ def decode_function_error(text: str, payload: bytes) -> ToldError:
 
 def _type_of(told: str, message: object) -> str:
     if told:
-        return told if _TYPE.fullmatch(told) else ""
+        return told if re.fullmatch(_TYPE, told, re.ASCII) else ""
     return "Task timed out" if isinstance(message, str) and _TIMED_OUT.fullmatch(message) else ""
 
 
