@@ -46,7 +46,7 @@ def main() -> None:
         print(response.user_message())
         print(f"{response.invocation.attempts} attempts, {len(shop.sold)} sold")
         again = adapter.execute(request)
-        print(f"Asked again: {again.message} {len(shop.sold)} sold")
+        print(f"Asked again: {again.user_message()} {len(shop.sold)} sold")
 
 
 @contextlib.contextmanager

@@ -138,10 +138,10 @@ class User:
             session_id=uuid.uuid4().hex,
             platform="tcp",
         )
-        # Retries are the adapter's business, and it raises nothing: there is always a response, and `error` is fit
-        # to be shown.
+        # Retries are the adapter's business, and it raises nothing: there is always a response, and its user_message
+        # is fit to be shown. Its `error` is for the operator: the log has the cause.
         response = await self.modules[command].execute_async(request)
-        return f"{command}: {response.error or response.message or 'done'}"
+        return f"{command}: {response.user_message() or 'done'}"
 
     async def say(self, text: str) -> None:
         """Sends one line, without what could upset a terminal."""

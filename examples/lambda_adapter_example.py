@@ -18,7 +18,7 @@ import time
 import uuid
 from typing import Any, Dict, Iterable, List, Optional, TypedDict
 
-from lambda_adapter import ExecuteRequest, LambdaAdapter, LocalLambda
+from lambda_adapter import ExecuteRequest, ExecuteResponse, LambdaAdapter, LocalLambda, UserMessages
 from lambda_adapter.local import Handler, LambdaContext
 
 # --- The functions. On AWS each would be a Lambda function of its own. ---
@@ -128,6 +128,14 @@ def chat(
     )
 
 
+def told(response: ExecuteResponse) -> str:
+    """The text for the chat; of a failure also, in brackets, the one for whoever reads this console."""
+    return response.user_message() if response.success else f"{response.user_message()} [{response.error}]"
+
+
+#: The bot's own words for some failures; the package has a sentence for each of the others.
+SENTENCES: UserMessages = {"function_error": "That did not work, sorry."}
+
 # --- The examples. Each returns whether everything went as it should. ---
 
 
@@ -137,7 +145,7 @@ def basic(aws: Aws) -> bool:
     async def main(adapter: LambdaAdapter) -> bool:
         response = await adapter.execute_async(chat("!roll 2d6"))
         print("sent     !roll 2d6")
-        print("message ", response.message or response.error)
+        print("message ", told(response))
         print("data    ", response.data)
         return response.success
 
@@ -153,7 +161,7 @@ def event(aws: Aws) -> bool:
     ) as adapter:
         response = adapter.execute(chat("!mail Hello"))
         print("sent     !mail Hello")
-        print(f"message  {response.message or response.error} (HTTP status {response.invocation.status_code})")
+        print(f"message  {told(response)} (HTTP status {response.invocation.status_code})")
     if aws.function is None:
         print("later    the function ran:", MAIL_SENT.wait(5))
     return response.success
@@ -171,7 +179,7 @@ def prefix(aws: Aws) -> bool:
         response = adapter.execute(chat("!weather Lisbon"))
         print("asked for", name[cut:])
         print("invoked  ", response.invocation.function_name)
-        print("message  ", response.message or response.error)
+        print("message  ", told(response))
         print("targets  ", response.targets)
         return response.success
 
@@ -212,7 +220,7 @@ def throttled(aws: Aws) -> bool:
                 log.removeHandler(retries)
                 twice.set()
                 thread.join()
-    print("message  ", response.message or response.error)
+    print("message  ", told(response))
     print(f"attempts  {response.invocation.attempts} in {response.invocation.duration_s:.1f} s")
     return response.success
 
@@ -241,8 +249,8 @@ def metadata(aws: Aws) -> bool:
     ) as adapter:
         known = adapter.execute(request)
         unknown = adapter.execute(chat("!seats", scopes=["community.read"]))
-        print("with metadata    ", known.message or known.error)
-        print("without metadata ", unknown.message or unknown.error)
+        print("with metadata    ", told(known))
+        print("without metadata ", told(unknown))
         return known.success and unknown.success
 
 
@@ -259,7 +267,7 @@ def health(aws: Aws) -> bool:
             now = adapter.health
             state = "healthy" if now.is_healthy else "UNHEALTHY"
             print(
-                f"call {number}   {response.message or response.error_code:20}  {state}, "
+                f"call {number}   {response.error_code or response.user_message():20}  {state}, "
                 f"{now.consecutive_failures} failures in a row, error rate {now.error_rate}"
             )
         return adapter.is_healthy()
@@ -316,7 +324,7 @@ def concurrent(aws: Aws) -> bool:
         calls = [adapter.execute_async(chat(f"!weather {city}")) for city in ["Berlin", "Lisbon"] * 10]
         responses += await asyncio.gather(*calls)
         print(f"20 calls at once  {time.monotonic() - started:.2f} s")
-        for answer in sorted({response.message or response.error or "none" for response in responses}):
+        for answer in sorted({told(response) for response in responses}):
             print("answer           ", answer)
         return all(response.success for response in responses)
 
@@ -338,12 +346,11 @@ def workflow(aws: Aws) -> bool:
         if not adapter.is_healthy():
             return f"!{request.command} is having a break."
         response = await adapter.execute_async(request)
-        if response.error_code == "function_failed":
-            return response.message or str(response.error)  # the function's own words
+        text = response.user_message(SENTENCES)
         if not response.success:
-            return f"!{request.command} did not work, sorry."
+            return text
         channels = [target["type"] for target in response.targets] or [request.platform]
-        return f"{response.message} [to {' and '.join(channels)}]"
+        return f"{text} [to {' and '.join(channels)}]"
 
     async def bot(modules: Dict[str, LambdaAdapter]) -> None:
         for round_of_chat in (

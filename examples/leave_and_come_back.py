@@ -43,7 +43,7 @@ class Bot:
         self.remember(request.session_id, channel, None)
         execution = self.adapter.start(request)
         if execution.error_code is not None:
-            self.say(channel, f"That did not work: {execution.error_code}")
+            self.say(channel, "That did not work just now. Please ask again in a moment.")
             self.forget(request.session_id)
             return
         self.remember(request.session_id, channel, execution)

@@ -55,7 +55,7 @@ async def show_as_it_comes(
         # What has been read stays; the user learns that it is not all.
         await edit(f"{text} … (it broke off here: please ask again)")
     else:
-        await edit("No answer came, sorry. Please ask again in a moment.")
+        await edit(response.user_message())
     return response
 
 

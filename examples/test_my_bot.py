@@ -11,11 +11,18 @@ from typing import Any, Dict, Optional
 
 import boto3
 
-from lambda_adapter import ExecuteRequest, LambdaAdapter
+from lambda_adapter import ExecuteRequest, LambdaAdapter, UserMessages
 from lambda_adapter.local import LambdaContext
 from lambda_adapter.testing import MockLambda
 
 # --- The bot. It would be a file of its own; nothing in it knows about tests. ---
+
+
+#: The bot's own words for some failures; the package has a sentence for each of the others.
+SENTENCES: UserMessages = {
+    "throttled": "I am busy. Try again in a minute.",
+    "timeout": "I am busy. Try again in a minute.",
+}
 
 
 class Bot:
@@ -34,12 +41,10 @@ class Bot:
         session = uuid.uuid4().hex
         request = ExecuteRequest(command, args, user, "lobby", "penguins", session, "discord")
         response = await self.modules[command].execute_async(request)
-        if response.error_code in ("throttled", "timeout"):
-            return f"!{command} is busy. Try again in a minute."
-        if not response.success:
-            return f"!{command} did not work, sorry."
-        self.s3.put_object(Bucket="my-bot-log", Key=session, Body=f"{user}: {line} -> {response.message}".encode())
-        return response.message
+        text = response.user_message(SENTENCES)
+        if response.success:
+            self.s3.put_object(Bucket="my-bot-log", Key=session, Body=f"{user}: {line} -> {text}".encode())
+        return text
 
 
 def ask(line: str) -> Optional[str]:
@@ -80,12 +85,12 @@ def test_throttling_goes_unnoticed(mock_lambda: MockLambda) -> None:
 
 def test_a_function_that_never_answers_gets_an_excuse(mock_lambda: MockLambda) -> None:
     mock_lambda.function("my-bot-weather").times_out()
-    assert ask("!weather") == "!weather is busy. Try again in a minute."
+    assert ask("!weather") == "I am busy. Try again in a minute."
 
 
 def test_a_broken_function_gets_an_apology(mock_lambda: MockLambda) -> None:
     mock_lambda.function("my-bot-weather").fails("ValueError", "no such city")
-    assert ask("!weather Atlantis") == "!weather did not work, sorry."
+    assert ask("!weather Atlantis") == "Something went wrong with that command."
 
 
 def test_answers_are_kept_in_s3_which_is_mocked_too(mock_lambda: MockLambda) -> None:

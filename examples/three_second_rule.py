@@ -48,7 +48,7 @@ async def answer_in_time(
     finally:
         # Without effect on a call that is done. Otherwise nobody waits any more, so that no retry should follow.
         call.cancel()
-    await send(response.error or response.message or "Done.")
+    await send(response.user_message() or "Done.")
     return response
 
 

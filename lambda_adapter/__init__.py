@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .adapter import LambdaAdapter
     from .circuit import CircuitBreaker
+    from .codes import ErrorCode
     from .errors import LambdaAdapterError
     from .executions import Execution
     from .health import Health
     from .invocations import Attempt, Invocation, Report
     from .local import LocalLambda
-    from .messages import ExecuteRequest, ExecuteResponse
+    from .messages import ExecuteRequest, ExecuteResponse, UserMessages
     from .streams import AsyncTextStream, TextStream
 
 __all__ = [
     "AsyncTextStream",
     "Attempt",
     "CircuitBreaker",
+    "ErrorCode",
     "ExecuteRequest",
     "ExecuteResponse",
     "Execution",
@@ -28,7 +30,11 @@ __all__ = [
     "LocalLambda",
     "Report",
     "TextStream",
+    "UserMessages",
 ]
+
+#: Also the version of the distribution, in setup.cfg; a test holds them together.
+__version__ = "1.0.0"
 
 #: Where each public name is at home. It is fetched when it is first asked for: importing the package costs next to
 #: nothing, so that pytest can load its plugin, and a command line its parser, for free.
@@ -36,6 +42,7 @@ _HOMES = {
     "AsyncTextStream": "streams",
     "Attempt": "invocations",
     "CircuitBreaker": "circuit",
+    "ErrorCode": "codes",
     "ExecuteRequest": "messages",
     "ExecuteResponse": "messages",
     "Execution": "executions",
@@ -46,10 +53,16 @@ _HOMES = {
     "LocalLambda": "local",
     "Report": "invocations",
     "TextStream": "streams",
+    "UserMessages": "messages",
 }
+
+#: Public modules that are there without an import of their own; ``testing`` needs moto.
+_MODULES = ("errors", "local")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
@@ -57,4 +70,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> "list[str]":
-    return sorted([*globals(), *__all__])
+    """What users may use: neither this module's own imports nor the parts that an import has brought in."""
+    return sorted([*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))])

@@ -1,5 +1,6 @@
 """LambdaAdapter: the one object that users hold."""
 
+import functools
 import logging
 import math
 import sys
@@ -41,16 +42,17 @@ from ._call.reporter import AttemptReporter
 from ._call.steps import Job, Steps, drive
 from ._call.threads import NoThreadError
 from ._call.workers import Workers
-from ._process import forks
+from ._process import forks, loops
 from ._process.clock import monotonic_s
 from ._rules import limits, validation
 from ._rules.identifiers import FunctionIdentifier
 from ._rules.validation import checked
+from ._text.log_lines import log_line, logger
 from ._wire.arguments import CHECK, InvokeArguments
 from ._wire.payload import EncodedRequest, UnfitRequestError, encode_request
 from .circuit import Circuit, CircuitBreaker
 from .codes import InvocationType
-from .errors import ConfigurationError, CredentialsError
+from .errors import ClosedError, ConfigurationError, CredentialsError
 from .health import Health, HealthTracker
 from .invocations import Attempt
 from .messages import ExecuteResponse, Id, Request
@@ -65,7 +67,6 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Request)
 F = TypeVar("F", bound="Union[Future[Any], Awaitable[Any]]")
 
-logger = logging.getLogger("lambda_adapter")
 logger.addHandler(logging.NullHandler())
 
 _MAX_PAYLOAD_BYTES = {
@@ -94,10 +95,10 @@ class LambdaAdapter:
         connect_timeout: Seconds to connect within, over 0 and up to 120.
         read_timeout: Seconds without a byte of the answer, over 0 and up to 1,860 (a function may run 30 minutes).
         aws_access_key_id: With ``aws_secret_access_key``, else the environment, profile or role decides.
-        aws_secret_access_key: With ``aws_access_key_id``.
+        aws_secret_access_key: The secret of ``aws_access_key_id``; one goes with the other.
         module_version: The module's version, for ``get_module_info``.
         required_scopes: The permissions that a request's ``scopes`` must hold.
-        aws_session_token: With the other two, for temporary credentials.
+        aws_session_token: The third part of temporary credentials, with key id and secret.
         endpoint_url: Another Invoke endpoint: https, or http on loopback.
         client: A ready boto3 Lambda client, used as it is; its owner keeps it, its retries and its forks.
         qualifier: A version or alias of the function.
@@ -112,7 +113,12 @@ class LambdaAdapter:
             round the communities that wait.
         max_pending: Further calls that may wait for a place, from 0; one more is refused as ``overloaded``. None: any
             number.
-        max_pending_per_community: The same for the calls of one community.
+        max_pending_per_community: Calls of one community that may wait for a place, from 0; one more is refused as
+            ``overloaded``. None: any number.
+        forward_metadata: Send the metadata's other keys to the function too, as ``metadata`` in its event: all but
+            "community", "user", "entity", "is_event", "event_type" and "event_data".
+        strict_metadata: Refuse a request with an unknown key in "community", "user" or "entity" of its metadata. False:
+            the key is not sent, and the log has a line at DEBUG.
         allow_http: Admit plain http to a host that is not loopback, for a container's emulator; never for AWS.
         enforce_scopes: Refuse requests that lack one of ``required_scopes``.
         isolate_communities: Send ``community_id`` as TenantId, so that AWS keeps communities' environments apart; the
@@ -131,64 +137,119 @@ class LambdaAdapter:
     """
 
     function_identifier: str
+    """The function's name, partial ARN or ARN, with ``:alias`` or ``:version`` if need be."""
     region: str = attrs.field(validator=checked(validation.check_region))
+    """The function's region, "us-east-1" for example."""
     module_name: str = attrs.field(validator=checked(validation.check_module_name))
+    """The module's name in the bot: letters, digits, underscores and hyphens."""
     function_prefix: Optional[str] = attrs.field(default=None, validator=checked(validation.check_function_prefix))
+    """Goes in front of a name, "waddlebot-" for example; not in front of an ARN."""
     invocation_type: InvocationType = attrs.field(
         default="RequestResponse", validator=validation.one_of(get_args(InvocationType))
     )
+    """"RequestResponse" waits for the answer, "Event" queues the call and does not."""
     max_retries: int = attrs.field(default=3, validator=validation.integer(least=0, most=limits.MAX_RETRIES))
+    """Attempts after the first, 0 to 100."""
     initial_retry_delay: float = attrs.field(default=0.5, validator=validation.number(most=limits.MAX_DELAY_S))
+    """Seconds before the first retry, over 0 and up to 3,600; doubled for each further one."""
     max_retry_delay: float = attrs.field(default=30.0, validator=validation.number(most=limits.MAX_DELAY_S))
+    """The longest wait before a retry in seconds, over 0 and up to 3,600."""
     connect_timeout: float = attrs.field(default=10.0, validator=validation.number(most=limits.MAX_CONNECT_TIMEOUT_S))
+    """Seconds to connect within, over 0 and up to 120."""
     read_timeout: float = attrs.field(default=30.0, validator=validation.number(most=limits.MAX_READ_TIMEOUT_S))
+    """Seconds without a byte of the answer, over 0 and up to 1,860 (a function may run 30 minutes)."""
     aws_access_key_id: Optional[str] = attrs.field(
         default=None, validator=checked(validation.check_credential), repr=False
     )
+    """With ``aws_secret_access_key``, else the environment, profile or role decides."""
     aws_secret_access_key: Optional[str] = attrs.field(
         default=None, validator=checked(validation.check_credential), repr=False
     )
+    """The secret of ``aws_access_key_id``; one goes with the other."""
     module_version: str = attrs.field(default="1.0.0", validator=checked(validation.check_module_version))
+    """The module's version, for ``get_module_info``."""
     required_scopes: List[str] = attrs.field(
         default=None, converter=validation.to_scopes, validator=checked(validation.check_scopes)
     )
+    """The permissions that a request's ``scopes`` must hold."""
     aws_session_token: Optional[str] = attrs.field(
         default=None, validator=checked(validation.check_credential), repr=False, kw_only=True
     )
+    """The third part of temporary credentials, with key id and secret."""
     endpoint_url: Optional[str] = attrs.field(default=None, repr=False, kw_only=True)
+    """Another Invoke endpoint: https, or http on loopback."""
     client: Optional[LambdaClient] = attrs.field(default=None, repr=False, kw_only=True)
+    """A ready boto3 Lambda client, used as it is; its owner keeps it, its retries and its forks."""
     qualifier: Optional[str] = attrs.field(default=None, validator=checked(validation.check_qualifier), kw_only=True)
+    """A version or alias of the function."""
     idempotent: bool = attrs.field(default=True, validator=checked(validation.check_flag), kw_only=True)
+    """The function may safely run twice. False: a failure that leaves open whether it ran is final."""
     jitter: float = attrs.field(default=1.0, validator=validation.number(most=1, positive=False), kw_only=True)
+    """The share of each delay that is random, 0.0 to 1.0."""
     total_timeout: Optional[float] = attrs.field(
         default=None, validator=optional(validation.number(most=limits.MAX_TOTAL_TIMEOUT_S)), kw_only=True
     )
+    """Seconds until the caller has an answer, over 0 and up to 86,400: queueing, credentials, attempts and waits are
+    all within it. An attempt that is in flight then still finishes in its thread.
+    """
     durable: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
+    """Run the function once for each ``session_id``, however often and by whomever it is asked for, by AWS's durable
+    executions; ``idempotent`` then forbids no retry. The function must have been created for them, and needs a version
+    or an alias.
+    """
     max_concurrency: int = attrs.field(
         default=64, validator=validation.integer(least=1, most=limits.MAX_CONCURRENCY), kw_only=True
     )
+    """Calls through ``execute_async`` and ``execute_many`` that run at once, 1 to 1,024. Places go round the
+    communities that wait.
+    """
     max_pending: Optional[int] = attrs.field(
         default=None, validator=optional(validation.integer(least=0)), kw_only=True
     )
+    """Further calls that may wait for a place, from 0; one more is refused as ``overloaded``. None: any number."""
     max_pending_per_community: Optional[int] = attrs.field(
         default=None, validator=optional(validation.integer(least=0)), kw_only=True
     )
+    """Calls of one community that may wait for a place, from 0; one more is refused as ``overloaded``. None: any
+    number.
+    """
+    forward_metadata: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
+    """Send the metadata's other keys to the function too, as ``metadata`` in its event: all but "community", "user",
+    "entity", "is_event", "event_type" and "event_data".
+    """
+    strict_metadata: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
+    """Refuse a request with an unknown key in "community", "user" or "entity" of its metadata. False: the key is not
+    sent, and the log has a line at DEBUG.
+    """
     allow_http: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
+    """Admit plain http to a host that is not loopback, for a container's emulator; never for AWS."""
     enforce_scopes: bool = attrs.field(default=True, validator=checked(validation.check_flag), kw_only=True)
+    """Refuse requests that lack one of ``required_scopes``."""
     isolate_communities: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
+    """Send ``community_id`` as TenantId, so that AWS keeps communities' environments apart; the function must have been
+    created with tenant isolation.
+    """
     send_client_context: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
+    """Send request_id, attempt and deadline_ms in the client context's ``custom``."""
     log_tail: bool = attrs.field(default=False, validator=checked(validation.check_flag), kw_only=True)
+    """Ask for the end of the function's log: ``invocation.log_tail`` and ``invocation.report``."""
     unhealthy_threshold: int = attrs.field(default=3, validator=validation.integer(least=1), kw_only=True)
+    """Consecutive failures that make the adapter unhealthy, from 1."""
     circuit_breaker: Optional[CircuitBreaker] = attrs.field(
         default=None, validator=optional(validation.instance(CircuitBreaker)), kw_only=True
     )
+    """When to leave a function that is down alone, and when to try it again."""
     on_attempt: Optional[Callable[[Attempt], object]] = attrs.field(
         default=None, validator=optional(checked(validation.check_plain_function)), repr=False, kw_only=True
     )
+    """Called with an Attempt after each attempt, in the thread that made it. What it raises is logged once and changes
+    nothing.
+    """
 
-    #: The name that is invoked: prefix and identifier in one.
     function_name: str = attrs.field(init=False)
+    """The name that is invoked: prefix and identifier in one."""
     _required: FrozenSet[str] = attrs.field(init=False, repr=False)
+    _encode: Callable[[Request], EncodedRequest] = attrs.field(init=False, repr=False)
     _health: HealthTracker = attrs.field(init=False, repr=False)
     _circuit: Circuit = attrs.field(init=False, repr=False)
     _lease: Union[ClientLease, GivenClient] = attrs.field(init=False, repr=False)
@@ -232,6 +293,7 @@ class LambdaAdapter:
         for name, value in (
             ("function_name", function.text),
             ("_required", frozenset(self.required_scopes)),
+            ("_encode", self._encoder()),
             ("_health", HealthTracker(self.unhealthy_threshold)),
             ("_circuit", Circuit(self.circuit_breaker)),
             ("_lease", lease),
@@ -252,13 +314,23 @@ class LambdaAdapter:
         object.__setattr__(self, "_invoker", self._make_invoker(arguments, self.on_attempt))
         starter = self._make_invoker(arguments.of_start(), self.on_attempt) if self.durable else self._invoker
         object.__setattr__(self, "_starter", starter)
-        logger.info(
-            "Initialised module=%s function=%s region=%s type=%s retries=%d",
-            self.module_name,
-            function.text,
-            self.region,
-            self.invocation_type,
-            self.max_retries,
+        log_line(
+            logging.INFO,
+            "Initialised",
+            {
+                "module_name": self.module_name,
+                "function_name": function.text,
+                "region": self.region,
+                "invocation_type": self.invocation_type,
+                "max_retries": self.max_retries,
+            },
+        )
+
+    def _encoder(self) -> Callable[[Request], EncodedRequest]:
+        if not self.forward_metadata and not self.strict_metadata:
+            return encode_request
+        return functools.partial(
+            encode_request, forward_metadata=self.forward_metadata, strict_metadata=self.strict_metadata
         )
 
     def _lease_client(self, function_name: str) -> Union[ClientLease, GivenClient]:
@@ -323,7 +395,15 @@ class LambdaAdapter:
             renew=self._lease.renew,
         )
         workers = self._workers
-        return DurableCalls(executions, self._arguments, self._health, self.total_timeout, lambda: workers.closed)
+        # Nothing of it leads back here: an adapter that is dropped ends at once.
+        return DurableCalls(
+            executions,
+            self._arguments,
+            self._health,
+            self.total_timeout,
+            lambda: workers.closed,
+            functools.partial(refuse, function_name=self.function_name, module_name=self.module_name),
+        )
 
     @property
     def MODULE_NAME(self) -> str:
@@ -343,12 +423,16 @@ class LambdaAdapter:
     def execute(self, request: Request) -> ExecuteResponse:
         """Run the module and wait for its answer, retries and their delays included.
 
+        In a coroutine it blocks the event loop: use ``execute_async``. With asyncio's debug mode on, a RuntimeWarning
+        says so.
+
         Args:
             request: An ExecuteRequest, or any object with its attributes.
 
         Returns:
             The one response, whatever happened; ``error_code`` says what did.
         """
+        loops.warn_of_blocking("execute")
         job = self._job(request, needs_place=False)
         return job if isinstance(job, ExecuteResponse) else self._run(job)
 
@@ -678,10 +762,10 @@ class LambdaAdapter:
         """Everything that can be decided without an attempt."""
         forks.check()
         try:
-            encoded = encode_request(request)
+            encoded = self._encode(request)
             arguments.check(encoded)
         except UnfitRequestError as exc:
-            return Failure("invalid_request", str(exc))
+            return Failure("invalid_request", str(exc), log_cause=exc.log_text)
         if self.enforce_scopes and not self.validate_scopes(encoded.scopes):
             missing = ", ".join(sorted(self._required.difference(encoded.scopes)))
             return Failure("missing_scopes", f"the caller lacks {missing}")
@@ -711,8 +795,8 @@ class LambdaAdapter:
         if not ending.enter():
             return ending.refuse(self._circuit_open())
         try:
-            size = len(encoded.payload)
-            logger.info("Invoking function=%s request=%s bytes=%d", self.function_name, encoded.request_id, size)
+            if logger.isEnabledFor(logging.INFO):
+                self._log_invoking(encoded)
             try:
                 result = yield from invoker.attempts(encoded, deadline, ending.progress, reader)
             except Exception as exc:
@@ -721,6 +805,10 @@ class LambdaAdapter:
             return ending.finish(result)
         finally:
             ending.abandon()
+
+    def _log_invoking(self, encoded: EncodedRequest) -> None:
+        fields: Dict[str, object] = {"function_name": self.function_name, "session_id": encoded.request_id}
+        log_line(logging.INFO, "Invoking", {**fields, "payload_bytes": len(encoded.payload)})
 
     def _deadline(self) -> Optional[Deadline]:
         return None if self.total_timeout is None else Deadline.after(self.total_timeout)
@@ -732,12 +820,13 @@ class LambdaAdapter:
 
     def _refuse(self, failure: Failure) -> ExecuteResponse:
         """The answer to a call that makes no attempt."""
-        return refuse(failure, self.function_name)
+        return refuse(failure, self.function_name, self.module_name)
 
     @property
     def health(self) -> Health:
         """This moment's health counters, frozen and consistent."""
-        return self._health.health
+        health = self._health.health
+        return health if self._circuit.is_closed else attrs.evolve(health, circuit_is_closed=False)
 
     def get_health_status(self) -> Dict[str, Any]:
         """The health counters as a dict: is_healthy, last_success, last_failure, consecutive_failures, total_requests,
@@ -746,7 +835,7 @@ class LambdaAdapter:
         return self.health.to_dict()
 
     def is_healthy(self) -> bool:
-        """Whether fewer than ``unhealthy_threshold`` calls failed in a row."""
+        """Whether fewer than ``unhealthy_threshold`` calls failed in a row, and the circuit is closed."""
         return self.health.is_healthy
 
     def get_module_info(self) -> Dict[str, Any]:
@@ -779,14 +868,29 @@ class LambdaAdapter:
         self._workers.close()
         self._lease.release()
 
+    def __repr__(self) -> str:
+        # With defaults: a debugger may show one whose constructor has raised.
+        name, region, module = (getattr(self, name, "?") for name in ("function_name", "region", "module_name"))
+        workers = getattr(self, "_workers", None)
+        closed = ", closed" if workers is not None and workers.closed else ""
+        return f"<LambdaAdapter module_name={module!r} function_name={name!r} region={region!r}{closed}>"
+
     def __enter__(self) -> "LambdaAdapter":
+        self._check_open()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> "LambdaAdapter":
+        self._check_open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+
+    def _check_open(self) -> None:
+        """Raise ClosedError where each call would be refused."""
+        if self._workers.closed:
+            failure = Failure("closed", "the adapter is closed, and cannot be opened again: make another")
+            raise ClosedError(to_response(refused(failure), self.function_name))

@@ -29,7 +29,11 @@ class CircuitBreaker:
     """
 
     failure_threshold: int = attrs.field(default=5, validator=validation.integer(least=1))
+    """Failures that open the circuit, from 1, without a success or ``function_failed`` between them; further calls are
+    then refused as ``circuit_open``.
+    """
     reset_timeout: float = attrs.field(default=30.0, validator=validation.number(most=MAX_DELAY_S))
+    """Seconds until one call is let through to try, over 0 and up to 3,600."""
     clock: Callable[[], float] = attrs.field(
         default=monotonic_s,
         validator=validation.checked(validation.check_plain_function),
@@ -37,6 +41,7 @@ class CircuitBreaker:
         eq=False,
         kw_only=True,
     )
+    """Seconds, monotonic; for tests."""
 
 
 def effect_of(error_code: Optional[ErrorCode]) -> CircuitEffect:
@@ -61,6 +66,11 @@ class Circuit:
         """In the child: the lock may be held, and a probe under way is the parent's."""
         self._lock = threading.Lock()
         self._probing = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all calls pass: no failures have opened it, or a probe has closed it again."""
+        return self._opened_at is None
 
     def wait_s(self) -> Optional[float]:
         """Seconds until a call may try; 0.0 when one may, or when a probe is under way; None when closed."""

@@ -8,7 +8,6 @@ from typing import Dict, Literal, Tuple
 
 import attrs
 
-#: What ``error_code`` may be, beside None for success.
 ErrorCode = Literal[
     "invalid_request",
     "missing_scopes",
@@ -33,6 +32,7 @@ ErrorCode = Literal[
     "abandoned",
     "internal_error",
 ]
+"""What ``error_code`` may be, beside None for success."""
 
 #: Whether the function ran; "maybe" where nobody can tell, or where AWS has queued the call.
 Executed = Literal["no", "maybe", "yes"]

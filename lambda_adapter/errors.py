@@ -31,8 +31,10 @@ class LambdaAdapterError(Exception):
         response: The whole ExecuteResponse.
     """
 
-    #: The error code that a class stands for; "" for this one, which stands for all.
     error_code: ClassVar[Union[ErrorCode, Literal[""]]] = ""
+    """The error code that a class stands for; "" for this one, which stands for all."""
+    response: FailedResponse
+    """The whole ExecuteResponse."""
 
     def __init__(self, response: FailedResponse) -> None:
         # The one argument is all that pickle needs to make it again.

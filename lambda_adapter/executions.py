@@ -21,15 +21,21 @@ class Execution:
         function_name: As the adapter's ``function_name``.
         arn: AWS's ARN; None when AWS did not say.
         error_code: Why it was not begun, or perhaps not: one of the error codes; None when it runs.
-        error: The same for the bot's operator.
+        error: Why it was not begun, for the bot's operator; None when it runs.
     """
 
     name: str
+    """What AWS calls the execution; "" when the request had no session_id that could be sent."""
     session_id: Id
+    """As in the request; "" when it could not be sent."""
     function_name: str
+    """As the adapter's ``function_name``."""
     arn: Optional[str] = None
+    """AWS's ARN; None when AWS did not say."""
     error_code: Optional[ErrorCode] = None
+    """Why it was not begun, or perhaps not: one of the error codes; None when it runs."""
     error: Optional[str] = None
+    """Why it was not begun, for the bot's operator; None when it runs."""
 
     def to_dict(self) -> Dict[str, Any]:
         """The execution as plain values, ready for ``json.dumps``."""

@@ -16,28 +16,43 @@ class Health:
     Attributes:
         unhealthy_threshold: Consecutive failures from which ``is_healthy`` is false.
         last_success: When the last call succeeded: "2024-01-15T10:30:45.123456Z", or None.
-        last_failure: The same of the last call that failed.
+        last_failure: When the last call failed, or None.
         consecutive_failures: Failures since the last success.
         total_requests: Calls that were counted.
-        total_failures: Those of them that failed.
+        total_failures: Counted calls that failed.
+        circuit_is_closed: Whether the circuit breaker lets all calls pass; True without one.
     """
 
     unhealthy_threshold: int = 3
+    """Consecutive failures from which ``is_healthy`` is false."""
     last_success: Optional[str] = None
+    """When the last call succeeded: "2024-01-15T10:30:45.123456Z", or None."""
     last_failure: Optional[str] = None
+    """When the last call failed, or None."""
     consecutive_failures: int = 0
+    """Failures since the last success."""
     total_requests: int = 0
+    """Calls that were counted."""
     total_failures: int = 0
+    """Counted calls that failed."""
+    circuit_is_closed: bool = True
+    """Whether the circuit breaker lets all calls pass; True without one."""
 
     @property
     def is_healthy(self) -> bool:
-        """Whether fewer than ``unhealthy_threshold`` calls failed in a row."""
-        return self.consecutive_failures < self.unhealthy_threshold
+        """Whether fewer than ``unhealthy_threshold`` calls failed in a row, and the circuit is closed."""
+        return self.circuit_is_closed and self.consecutive_failures < self.unhealthy_threshold
 
     @property
     def error_rate(self) -> float:
         """Failures per request, 0.0 to 1.0, rounded to 4 digits; 0.0 before the first request."""
         return round(self.total_failures / self.total_requests, 4) if self.total_requests else 0.0
+
+    def __repr__(self) -> str:
+        told = {**self.to_dict(), "unhealthy_threshold": self.unhealthy_threshold}
+        if not self.circuit_is_closed:
+            told["circuit_is_closed"] = False
+        return f"Health({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
     def to_dict(self) -> Dict[str, Any]:
         """The seven values of ``LambdaAdapter.get_health_status``."""

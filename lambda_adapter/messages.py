@@ -1,5 +1,6 @@
 """Requests and responses: frozen values."""
 
+import re
 from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence, Union
 
 import attrs
@@ -11,13 +12,25 @@ from .invocations import Invocation
 #: An id as the platform gives it; it is sent to the function as it is.
 Id = Union[str, int]
 
+UserMessages = Mapping[ErrorCode, str]
+"""A bot's own sentences for ``ExecuteResponse.user_message``, by error code."""
+
 #: Goes out for a community whose name the request does not say.
 UNKNOWN_COMMUNITY = "Unknown Community"
+
+#: How the text of an exception that a function has caught and passed on begins: with its class, as OSError's or as
+#: boto3's; or what its stack trace has. Compiled when it is first needed: that takes longer than all else in here.
+_RAISED = (
+    r"\s*(?:(?:[\w.$]+\.)?\w+(?:Error|Exception)\b\s*(?:[:(]|$)|\[Errno -?\d+\]|An error occurred \(\w+\) when calling)"
+    r"|[\s\S]*\bTraceback \(most recent call last\)"
+)
 
 
 def _counted(value: object) -> str:
     """What people type may be private, so a repr says only how much of it there is."""
-    return f"<{len(value)} items>" if isinstance(value, (list, tuple, dict)) else f"<{type(value).__name__}>"
+    if not isinstance(value, (list, tuple, dict)):
+        return f"<{type(value).__name__}>"
+    return f"<{len(value)} item{'' if len(value) == 1 else 's'}>"
 
 
 class Request(Protocol):
@@ -53,26 +66,65 @@ class ExecuteRequest:
     Attributes:
         command: The command's name, without the bot's prefix character.
         args: The words after the command.
-        user_id: Who typed it; ids go to the function as they are.
-        entity_id: The channel, server or stream in which it was typed.
-        community_id: The community that this belongs to.
+        user_id: Who typed it. Ids go to the function as they are. Give numbers over 2**53 as strings, Discord's for
+            example: a function in JavaScript would round them.
+        entity_id: The channel, server or stream in which it was typed; of a direct message the conversation's own
+            channel, or the user's id.
+        community_id: The community that this belongs to: Discord's guild, Slack's team, Twitch's broadcaster. A direct
+            message has none: make one for each user, ``f"dm-{user_id}"``. ``max_concurrency`` gives places, and
+            ``isolate_communities`` environments, by it.
         session_id: Becomes the payload's ``request_id``: the same in every attempt, so that a function can
             deduplicate.
         platform: "discord", "twitch", …
-        metadata: JSON-able; the keys "community", "user", "entity", "is_event", "event_type" and "event_data" reach
-            the function.
+        metadata: JSON-able; "community", "user", "entity", "is_event", "event_type" and "event_data" have their places
+            in the payload. All other keys reach the function with ``forward_metadata`` only.
         scopes: The permissions that the caller was granted.
     """
 
     command: str
+    """The command's name, without the bot's prefix character."""
     args: List[str] = attrs.field(repr=_counted)
+    """The words after the command."""
     user_id: Id
+    """Who typed it. Ids go to the function as they are. Give numbers over 2**53 as strings, Discord's for example: a
+    function in JavaScript would round them.
+    """
     entity_id: Id
+    """The channel, server or stream in which it was typed; of a direct message the conversation's own channel, or the
+    user's id.
+    """
     community_id: Id
+    """The community that this belongs to: Discord's guild, Slack's team, Twitch's broadcaster. A direct message has
+    none: make one for each user, ``f"dm-{user_id}"``. ``max_concurrency`` gives places, and ``isolate_communities``
+    environments, by it.
+    """
     session_id: Id
+    """Becomes the payload's ``request_id``: the same in every attempt, so that a function can deduplicate."""
     platform: str
+    """"discord", "twitch", …"""
     metadata: Dict[str, Any] = attrs.field(factory=dict, repr=_counted)
+    """JSON-able; "community", "user", "entity", "is_event", "event_type" and "event_data" have their places in the
+    payload. All other keys reach the function with ``forward_metadata`` only.
+    """
     scopes: List[str] = attrs.field(factory=list)
+    """The permissions that the caller was granted."""
+
+
+def _check_table(table: UserMessages) -> None:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"table must be a dict from error code to text, not of type {type(table).__name__}")
+    for code, text in table.items():
+        if code not in CODES:
+            raise ValueError(f"table has the key {code!r}, which is no error code{_meant(code)}")
+        if not isinstance(text, str):
+            raise ValueError(f"table must have a text for {code}, not one of type {type(text).__name__}")
+
+
+def _meant(code: object) -> str:
+    import difflib  # here, because only a wrong table needs it
+
+    alike = difflib.get_close_matches(str(code).lower().replace("-", "_"), CODES, 1)
+    return f"; did you mean {alike[0]!r}?" if alike else f"; they are {', '.join(CODES)}"
 
 
 def _known_invocation(invocation: Optional[Invocation]) -> Invocation:
@@ -96,19 +148,28 @@ class ExecuteResponse:
     """
 
     success: bool
+    """Whether the call succeeded and the function said so."""
     message: Optional[str] = None
+    """The function's words for the chat."""
     data: Optional[Dict[str, Any]] = None
+    """Every key of the function's answer except ``success`` and ``message``; None when there is none."""
     error: Optional[str] = None
+    """Why the call failed, on one line, for the bot's operator; of ``function_failed`` the function's own words,
+    unchanged. None on success.
+    """
     targets: List[Dict[str, Any]] = attrs.field(factory=list)
+    """Where the message should go, one object for each target: ``{"type": "discord"}``."""
     error_code: Optional[ErrorCode] = None
+    """One of the error codes that LAMBDA_ADAPTER_USAGE.md lists; None on success."""
     invocation: Invocation = attrs.field(default=None, converter=_known_invocation)
+    """How the call went."""
 
     @property
     def ok(self) -> bool:
         """``success``, under a shorter name."""
         return self.success
 
-    def user_message(self, table: Optional[Mapping[ErrorCode, str]] = None) -> str:
+    def user_message(self, table: Optional[UserMessages] = None) -> str:
         """The text for the chat, always fit to be shown: no cause, no exception's words, nothing of AWS's.
 
         Args:
@@ -116,8 +177,15 @@ class ExecuteResponse:
 
         Returns:
             The function's message where it succeeded, "" if it gave none. Of ``function_failed`` the function's
-            message, else its error. Without them, and for all other codes, a neutral sentence.
+            message, else its error, unless that is an exception's text. Without them, and for all other codes, a
+            neutral sentence.
+
+        Raises:
+            ValueError: ``table`` has a key that is no error code, or a value that is no text; also on success, so that
+                a bot's first answer tells.
         """
+        if table is not None:
+            _check_table(table)
         if self.success:
             return self.message or ""
         if self.error_code == "function_failed":
@@ -128,8 +196,12 @@ class ExecuteResponse:
         return (table or {}).get(code) or CODES[code].chat
 
     def _functions_error(self) -> Optional[str]:
-        """What the function said of its failure; what this package says of it begins with the code."""
-        return None if self.error is None or self.error.startswith("function_failed: ") else self.error
+        """What the function said of its failure. What this package says of it begins with the code, and what a function
+        has caught may name its hosts and users.
+        """
+        if self.error is None or self.error.startswith("function_failed: ") or re.match(_RAISED, self.error):
+            return None
+        return self.error
 
     def raise_for_error(self) -> "ExecuteResponse":
         """The response itself when it succeeded.

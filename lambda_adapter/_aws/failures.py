@@ -49,6 +49,8 @@ class Failure:
     stale_credentials: bool = False
     #: Whether others have been asked for since, so that the next attempt may succeed at once.
     renewed: bool = False
+    #: The cause as the log has it, where ``cause`` holds a function's own words.
+    log_cause: Optional[str] = None
 
     @cause.default
     def _usual_cause(self) -> str:

@@ -10,6 +10,7 @@ from .._aws.failures import Failure
 from .._aws.sending import Sending
 from .._process.clock import monotonic_s
 from .._rules.limits import MAX_ANSWER_BYTES
+from .._text.log_lines import log_line
 from .._text.redaction import json_kind
 from .._wire.answer import (
     PERMITTED,
@@ -25,11 +26,9 @@ from ..codes import WhyEnded
 from .backoff import Backoff
 from .deadline import Deadline
 from .interruptions import check_not_interrupted
-from .outcomes import Outcome, Progress, Result, failed, judge_answer
+from .outcomes import Outcome, Progress, Result, cause_for_log, failed, judge_answer, of_function
 from .reporter import AttemptReporter
 from .streams import StreamReader, Texts
-
-logger = logging.getLogger("lambda_adapter")
 
 _CHUNK_BYTES = 65_536
 
@@ -159,15 +158,20 @@ class Invoker:
         return None
 
     def _log_retry(self, encoded: EncodedRequest, number: int, outcome: Outcome, delay_s: float) -> None:
-        logger.warning(
-            "Retry %d of %d in %.3f s: function=%s request=%s code=%s executed=%s",
-            number,
-            max(number, self._max_retries),
-            delay_s,
-            self.arguments.function_name,
-            encoded.request_id,
-            outcome.error_code,
-            outcome.executed,
+        log_line(
+            logging.WARNING,
+            f"Retry {number} of {max(number, self._max_retries)} in {delay_s:.3f} s:",
+            {
+                "function_name": self.arguments.function_name,
+                "session_id": encoded.request_id,
+                "error_code": outcome.error_code,
+                "executed": outcome.executed,
+                "status_code": outcome.head.status_code,
+                "aws_request_id": outcome.head.request_id,
+                "cause": cause_for_log(outcome.failure),
+            },
+            attempts=number,
+            delay_s=delay_s,
         )
 
     def _attempt(
@@ -238,15 +242,17 @@ class Invoker:
             cause = "a DryRun was answered with something else than status 204, so this is not Lambda's endpoint"
             return failed(Failure("invalid_response", cause, executed="maybe"), head)
         if self.arguments.durable and head.execution_arn is None:
-            logger.warning(
-                "The endpoint ran no durable execution, so that nothing keeps the function from running twice: "
-                "function=%s status=%s; %s",
-                self.arguments.function_name,
-                head.status_code,
-                _NEEDS_DURABLE,
+            log_line(
+                logging.WARNING,
+                "The endpoint ran no durable execution, so that nothing keeps the function from running twice:",
+                {
+                    "function_name": self.arguments.function_name,
+                    "status_code": head.status_code,
+                    "cause": _NEEDS_DURABLE,
+                },
             )
         if response.get("FunctionError") is not None:
-            return failed(Failure("function_error", decode_function_error(answer_text, payload)), head)
+            return failed(of_function(decode_function_error(answer_text, payload)), head)
         if self.arguments.invocation_type == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
             return Outcome(executed="maybe", answer=QUEUED, head=head)

@@ -18,7 +18,7 @@ from .deadline import Deadline
 from .ending import Ending
 from .executions import Executions, Wanted
 from .interruptions import check_not_interrupted
-from .outcomes import Outcome, Result, failed, refuse, to_response
+from .outcomes import Outcome, Result, failed, to_response
 from .steps import Job, Steps
 
 #: Of what runs no function.
@@ -32,6 +32,7 @@ class DurableCalls:
         arguments: Names the executions.
         total_timeout_s: As the adapter's ``total_timeout``; of ``result`` it begins after the wait.
         is_closed: Whether the adapter is.
+        refuse: The response of a call that asks for nothing.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class DurableCalls:
         health: HealthTracker,
         total_timeout_s: Optional[float],
         is_closed: Callable[[], bool],
+        refuse: Callable[[Failure], ExecuteResponse],
     ) -> None:
         self._executions = executions
         self._arguments = arguments
         self._health = health
         self._total_timeout_s = total_timeout_s
         self._is_closed = is_closed
+        self._refuse = refuse
 
     def attach(self, arguments: InvokeArguments) -> Attach:
         """What an Invoker with these arguments does when the execution is there already."""
@@ -111,7 +114,7 @@ class DurableCalls:
         try:
             session_id = check_session_id(execution.session_id if isinstance(execution, Execution) else execution)
         except UnfitRequestError as exc:
-            return Failure("invalid_request", str(exc))
+            return Failure("invalid_request", str(exc), log_cause=exc.log_text)
         name = self._arguments.execution_name(session_id)
         if kept is None:
             return Wanted(name)
@@ -142,6 +145,3 @@ class DurableCalls:
             return self._refuse(Failure("closed", "the adapter is closed"))
         outcome = yield from self._executions.stop(wanted)
         return to_response(Result(outcome), self._arguments.function_name)
-
-    def _refuse(self, failure: Failure) -> ExecuteResponse:
-        return refuse(failure, self._arguments.function_name)

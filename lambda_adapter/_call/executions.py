@@ -16,14 +16,14 @@ from .._aws.failures import Failure
 from .._aws.sending import Sending
 from .._process.clock import monotonic_s
 from .._rules.identifiers import FunctionIdentifier
-from .._wire.answer import PERMITTED, QUEUED, STOPPED, InvalidAnswerError, decode_function_error
+from .._wire.answer import PERMITTED, QUEUED, STOPPED, InvalidAnswerError, ToldError, decode_function_error
 from .._wire.head import Head, known_execution_arn, known_request_id, known_version, parse_execution_arn
 from .._wire.payload import EncodedRequest
 from ..codes import CODES
 from .backoff import Backoff
 from .deadline import Deadline
 from .interruptions import check_not_interrupted
-from .outcomes import Outcome, failed, judge_answer
+from .outcomes import Outcome, failed, judge_answer, of_function
 
 #: Seconds between looks: doubled each time, without chance, for nothing is relieved by it.
 POLLS = Backoff(0.25, 5.0, jitter=0.0)
@@ -399,14 +399,14 @@ def _outcome(reply: Mapping[str, Any], payload: bytes) -> Optional[Outcome]:
             return failed(Failure("invalid_response", str(exc)), head)
     if status not in _ENDED:
         return None
-    return failed(Failure("function_error", _ENDED[status] + _told_error(reply.get("Error"), payload)), head)
+    return failed(of_function(_told_error(reply.get("Error"), payload), ended=_ENDED[status]), head)
 
 
 #: How an execution can end without a result, and what goes in front of what the function says of it.
 _ENDED = {"FAILED": "", "TIMED_OUT": "the execution timed out: ", "STOPPED": "stopped: "}
 
 
-def _told_error(error: object, payload: bytes) -> str:
+def _told_error(error: object, payload: bytes) -> ToldError:
     """An execution's error, told as an answer's is."""
     error = error if isinstance(error, Mapping) else {}
     told = {"errorType": error.get("ErrorType"), "errorMessage": error.get("ErrorMessage")}

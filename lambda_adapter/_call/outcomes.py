@@ -1,21 +1,21 @@
 """How an attempt and a whole call ended, and the response and the log line that say so."""
 
 import logging
-from typing import Callable, List, Optional
+from typing import Callable, Dict, List, Optional
 
 import attrs
 
 from .._aws.failures import Failure
 from .._process.clock import monotonic_s
-from .._wire.answer import FunctionAnswer, InvalidAnswerError, decode_answer, decode_unmarked_error
+from .._text.log_lines import log_line, logger
+from .._text.redaction import shown
+from .._wire.answer import FunctionAnswer, InvalidAnswerError, ToldError, decode_answer, decode_unmarked_error
 from .._wire.head import NO_HEAD, Head
 from .._wire.log_tail import parse_report
 from ..codes import CODES, ErrorCode, Executed, WhyEnded
 from ..invocations import Invocation
 from ..messages import ExecuteResponse
 from .deadline import Deadline
-
-logger = logging.getLogger("lambda_adapter")
 
 
 @attrs.frozen
@@ -105,6 +105,18 @@ def failed(failure: Failure, head: Optional[Head] = None) -> Outcome:
     return Outcome(executed=failure.executed, failure=failure, head=head or failure.head)
 
 
+def of_function(told: ToldError, ended: str = "") -> Failure:
+    """The failure of a function that says so. ``ended`` goes in front of its words, and is ours."""
+    cause = f"{ended}{CODES['function_error'].cause}"
+    log_cause = f"{cause} ({told.kind})" if told.kind else cause
+    return Failure("function_error", f"{ended}{told.text}", log_cause=log_cause)
+
+
+def cause_for_log(failure: Optional[Failure]) -> Optional[str]:
+    """Why it failed, in this package's words; a function's own may repeat what the user typed."""
+    return None if failure is None else shown(failure.log_cause or failure.cause, 400)
+
+
 def judge_answer(answer_text: str, payload: bytes, head: Head) -> Outcome:
     """What a function says that has run to its end.
 
@@ -117,7 +129,7 @@ def judge_answer(answer_text: str, payload: bytes, head: Head) -> Outcome:
         error = decode_unmarked_error(answer_text, payload)
         if error is None:
             raise
-        return failed(Failure("function_error", error), head)
+        return failed(of_function(error), head)
     failure = None if answer.success else Failure("function_failed", answer.cause or CODES["function_failed"].cause)
     return Outcome(executed="yes", answer=answer, failure=failure, head=head)
 
@@ -127,9 +139,19 @@ def refused(failure: Failure) -> Result:
     return Result(failed(failure))
 
 
-def refuse(failure: Failure, function_name: str) -> ExecuteResponse:
+def refuse(failure: Failure, function_name: str, module_name: str) -> ExecuteResponse:
     """The answer to a call that makes no attempt."""
-    logger.warning("Refused: function=%s code=%s", function_name, failure.error_code)
+    log_line(
+        logging.WARNING,
+        "Refused:",
+        {
+            "module_name": module_name,
+            "function_name": function_name,
+            "error_code": failure.error_code,
+            "executed": failure.executed,
+            "cause": cause_for_log(failure),
+        },
+    )
     return to_response(refused(failure), function_name)
 
 
@@ -184,25 +206,26 @@ def log_end(result: Result, function_name: str, request_id: str) -> None:
             ended = "The function answered with an HTTP status of 4xx or 5xx"
     else:
         level, ended = logging.ERROR, "Gave up"
-    logger.log(
-        level,
-        "%s: function=%s request=%s code=%s executed=%s attempts=%d why_ended=%s seconds=%.3f status=%s aws_request=%s",
-        ended,
-        function_name,
-        request_id,
-        outcome.error_code,
-        outcome.executed,
-        result.attempts,
-        result.why_ended,
-        result.duration_s,
-        outcome.head.status_code,
-        outcome.head.request_id,
-    )
-    if outcome.answer and outcome.answer.dropped_targets:
-        logger.warning(
-            "Dropped %d target%s of a type other than string and object: function=%s request=%s",
-            outcome.answer.dropped_targets,
-            "" if outcome.answer.dropped_targets == 1 else "s",
-            function_name,
-            request_id,
+    if logger.isEnabledFor(level):
+        fields: Dict[str, object] = {
+            "function_name": function_name,
+            "session_id": request_id,
+            "error_code": outcome.error_code,
+            "executed": outcome.executed,
+            "attempts": result.attempts,
+            "why_ended": result.why_ended,
+            "duration_s": result.duration_s,
+            "status_code": outcome.head.status_code,
+            "aws_request_id": outcome.head.request_id,
+        }
+        if outcome.failure is not None:
+            fields["cause"] = cause_for_log(outcome.failure)
+        log_line(level, f"{ended}:", fields)
+    dropped = outcome.answer.dropped_targets if outcome.answer else 0
+    if dropped:
+        log_line(
+            logging.WARNING,
+            f"Dropped {dropped} target{'' if dropped == 1 else 's'} of a type other than string and object:",
+            {"function_name": function_name, "session_id": request_id},
+            dropped_targets=dropped,
         )

@@ -3,13 +3,12 @@
 import logging
 from typing import Callable, Optional
 
+from .._text.log_lines import log_line
 from .._text.redaction import class_name
 from ..codes import WhyEnded
 from ..invocations import Attempt
 from .interruptions import check_not_interrupted
 from .outcomes import Outcome
-
-logger = logging.getLogger("lambda_adapter")
 
 
 class AttemptReporter:
@@ -52,4 +51,10 @@ class AttemptReporter:
             # Once: what fails for one attempt fails for all, and a log line for each would bury the others.
             if not self._complained:
                 self._complained = True
-                logger.error("on_attempt raised %s: module=%s", class_name(exc), self._module_name)
+                raised = class_name(exc)
+                log_line(
+                    logging.ERROR,
+                    f"on_attempt raised {raised}:",
+                    {"module_name": self._module_name},
+                    exception_type=raised,
+                )

@@ -10,7 +10,7 @@ from .._aws import failures
 from .._aws.failures import Failure
 from .._aws.raw_stream import RawStream
 from .._process.clock import monotonic_s
-from .._wire.answer import InvalidAnswerError, decode_function_error
+from .._wire.answer import InvalidAnswerError, ToldError, decode_function_error
 from .._wire.frames import Complete, FrameError
 from .._wire.head import Head, known_function_error
 from .._wire.log_tail import decode_log_tail
@@ -18,7 +18,7 @@ from .._wire.stream import TextReader
 from ..codes import Executed, WhyEnded
 from .deadline import Deadline
 from .interruptions import check_not_interrupted
-from .outcomes import Outcome, Progress, Result, out_of_time, partial
+from .outcomes import Outcome, Progress, Result, of_function, out_of_time, partial
 
 #: An attempt in steps: yields the text as it comes, is sent whether to go on, and returns how it ended.
 Texts = Generator[str, bool, Outcome]
@@ -86,13 +86,13 @@ class StreamReader:
                 raw.give_back()
                 progress.head = head = _with_end(head, complete)
                 if complete.error_code:
-                    return partial(Failure("function_error", _told(complete, payload)), progress)
+                    return partial(of_function(_told(complete, payload)), progress)
                 ended = texts.end(payload)
                 if ended.text:
                     self._note(ended.text)
                     yield ended.text
                 if ended.function_error is not None:
-                    return partial(Failure("function_error", ended.function_error), progress)
+                    return partial(of_function(ended.function_error), progress)
                 answer, failure = ended.answer, None
                 if not answer.success:
                     failure = Failure("function_failed", answer.cause or "the function answered success=false")
@@ -163,7 +163,7 @@ def _with_end(head: Head, complete: Complete) -> Head:
     return attrs.evolve(head, function_error=error, log_tail=decode_log_tail(complete.log_result))
 
 
-def _told(complete: Complete, payload: bytes) -> str:
+def _told(complete: Complete, payload: bytes) -> ToldError:
     """What a failed function says of itself; redacted, as what ``execute`` is told."""
     details = complete.error_details
     error = {"errorMessage": details}

@@ -27,6 +27,8 @@ _MAX_STRINGS = 2
 _ERROR_KEYS = {"errorType", "errorMessage", "requestId", "stackTrace", "trace", "cause", "causes"}
 #: AWS's words, which its emulator sends as they are; up to three words (date, request id) may stand in front.
 _TIMED_OUT = re.compile(r"\s*(\S{1,60} ){0,3}Task timed out after [0-9]+(\.[0-9]+)? seconds\.?\s*", re.ASCII)
+#: An error's type, rather than a sentence in its place: ``KeyError``, ``&alloc::boxed::Box<dyn core::error::Error>``.
+_TYPE = r"&?[A-Za-z_][\w.$:]*(<[\w.$:<>& ]*>)?"
 _SENTENCE = re.compile(r"[^\W\d_][^\n<>{}\[\]]* [^\n<>{}\[\]]*")
 _HTTP_STATUS = re.compile(r"\s*([1-9][0-9]{2})(\.0*)?\s*", re.ASCII)
 
@@ -53,6 +55,16 @@ class FunctionAnswer:
     dropped_targets: int = 0
     #: Why this is a failure, where that is not the function's ``success=false``.
     cause: Optional[str] = None
+
+
+@attrs.frozen
+class ToldError:
+    """What a function that failed says of itself."""
+
+    #: The error's type and message, for the bot's operator.
+    text: str
+    #: The type alone, which the log may have; "" when there is none, or when it is withheld.
+    kind: str = ""
 
 
 #: The answer to an Event: there is no function's answer to wait for.
@@ -109,24 +121,30 @@ def _to_answer(answer: object) -> FunctionAnswer:
     return _structure(read, FunctionAnswer)
 
 
-def decode_function_error(text: str, payload: bytes) -> str:
+def decode_function_error(text: str, payload: bytes) -> ToldError:
     """What a failed function's answer tells a chat: the error's type and message, without its stack trace.
 
     A message that repeats what the user typed is withheld, and what could be a credential in it is masked.
     """
     error = _read_error(text)
     if not isinstance(error, dict):
-        return "without saying why"
+        return ToldError("without saying why")
     kind, message = error.get("errorType"), error.get("errorMessage")
     told = shown_type(kind) if isinstance(kind, str) and not _repeats(kind, payload) else ""
     if isinstance(message, str) and message:
         withheld = "its message repeats the request and is withheld"
         said = withheld if _repeats(message, payload) else shown(without_keys(message[:1000]))
-        told = f"{told}: {said}" if told else said
-    return told or "without saying why"
+        return ToldError(f"{told}: {said}" if told else said, _type_of(told, message))
+    return ToldError(told or "without saying why", _type_of(told, message))
 
 
-def decode_unmarked_error(text: str, payload: bytes) -> Optional[str]:
+def _type_of(told: str, message: object) -> str:
+    if told:
+        return told if re.fullmatch(_TYPE, told, re.ASCII) else ""
+    return "Task timed out" if isinstance(message, str) and _TIMED_OUT.fullmatch(message) else ""
+
+
+def decode_unmarked_error(text: str, payload: bytes) -> Optional[ToldError]:
     """The same of an answer without X-Amz-Function-Error, as AWS's emulator in container images sends it.
 
     Returns:

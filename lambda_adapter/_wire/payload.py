@@ -1,23 +1,33 @@
 """The wire, outwards: a request becomes the bytes that functions expect."""
 
 import json
+import logging
 import math
 import sys
 from itertools import chain
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple, Union
 
 import attrs
 import cattrs
 from cattrs.fns import identity
 
 from .._rules.limits import MAX_DEPTH, MAX_INTEGER_BITS, MAX_REQUEST_RESPONSE_BYTES
+from .._text.log_lines import log_line, logger
 from .._text.redaction import class_name, json_kind, shown
 from .._text.timestamps import utc_timestamp
-from ..messages import UNKNOWN_COMMUNITY, Id, Request
+from ..messages import UNKNOWN_COMMUNITY, ExecuteRequest, Id, Request
 
 
 class UnfitRequestError(Exception):
-    """A request that cannot be sent; the text names the path and what it should be."""
+    """A request that cannot be sent; the text names the path and what it should be.
+
+    Args:
+        log_text: The same for the log, where the text holds keys that a user may have typed.
+    """
+
+    def __init__(self, text: str = "", log_text: Optional[str] = None) -> None:
+        super().__init__(text)
+        self.log_text = text if log_text is None else log_text
 
 
 class _TooMuchError(UnfitRequestError):
@@ -95,8 +105,17 @@ class EncodedRequest:
         return str.__str__(found) if isinstance(found, str) else int.__index__(found)
 
 
-def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestamp) -> EncodedRequest:
+def encode_request(
+    request: Request,
+    timestamp: Callable[[], str] = utc_timestamp,
+    forward_metadata: bool = False,
+    strict_metadata: bool = False,
+) -> EncodedRequest:
     """Turn any object with ExecuteRequest's attributes into the payload's bytes.
+
+    Args:
+        forward_metadata: Whether the metadata's other keys go out too.
+        strict_metadata: Whether an unknown key of a section makes the request unfit; else the log has it at DEBUG.
 
     Raises:
         UnfitRequestError: With the path to what is wrong. Nothing else, whatever the request holds.
@@ -104,10 +123,14 @@ def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestam
     try:
         metadata = _attribute(request, "metadata")
         if not isinstance(metadata, dict):
+            if isinstance(request, type):
+                raise _no_request(request)
             raise UnfitRequestError(f"metadata must be an object, not {json_kind(metadata)}")
+        if metadata and (strict_metadata or logger.isEnabledFor(logging.DEBUG)):
+            _look_for_unknown_keys(metadata, strict_metadata)
         try:
             payload = _map_request(request, metadata, timestamp())
-            encoded = _encode(payload, metadata)
+            encoded = _encode(payload, metadata, forward_metadata)
         except _TooMuchError:
             raise
         except Exception:
@@ -122,7 +145,7 @@ def encode_request(request: Request, timestamp: Callable[[], str] = utc_timestam
             community_id=payload.community.id,
         )
     except UnfitRequestError as exc:
-        raise UnfitRequestError(shown(exc, 300)) from None
+        raise UnfitRequestError(shown(exc, 300), shown(exc.log_text, 300)) from None
     except Exception as exc:
         # The request's own attributes can run any code, and raise anything.
         raise UnfitRequestError(f"the request cannot be read ({class_name(exc)})") from None
@@ -138,7 +161,32 @@ def check_session_id(session_id: object) -> Id:
     return str.__str__(checked) if isinstance(checked, str) else int(checked)
 
 
-def _encode(payload: LambdaPayload, metadata: Dict[str, Any]) -> bytes:
+def _look_for_unknown_keys(metadata: Dict[str, Any], strict: bool) -> None:
+    """Tell of keys that reach no function, as a misspelt one does.
+
+    Raises:
+        UnfitRequestError: With ``strict``, of the first.
+    """
+    for name, known in _SECTION_KEYS.items():
+        section = metadata.get(name)
+        unknown = [key for key in section if key not in known] if isinstance(section, dict) else ()
+        for key in unknown[:_MOST_TOLD]:
+            what = f"is not known; {_meant(str(key), known)}"
+            if strict:
+                raise UnfitRequestError(f"metadata.{name}.{shown(key, 40)} {what}", f"metadata.{name}.* {what}")
+            # A name may be shown; anything else may be what a user typed.
+            named = key if isinstance(key, str) and key.isidentifier() and len(key) <= 40 else "*"
+            log_line(logging.DEBUG, "Not sent:", {"unknown_key": f"metadata.{name}.{named}", "cause": what})
+
+
+def _meant(key: str, known: FrozenSet[str]) -> str:
+    import difflib  # here, because only an unknown key needs it
+
+    alike = difflib.get_close_matches(key[:40], known, 1)
+    return f"did you mean {alike[0]}?" if alike else f"known are {', '.join(sorted(known))}"
+
+
+def _encode(payload: LambdaPayload, metadata: Dict[str, Any], forward_metadata: bool = False) -> bytes:
     """The payload's bytes. All of ``metadata`` has to be JSON, and so has what stays behind.
 
     The encoder, which is written in C, finds most of what JSON cannot hold; only what it lets pass is looked for here.
@@ -148,7 +196,10 @@ def _encode(payload: LambdaPayload, metadata: Dict[str, Any]) -> bytes:
         _check_levels(metadata)
         if not _encoder_limits_integers():
             _check_json(metadata, "metadata")
-    encoded = _json.encode(_converter.unstructure(payload)).encode()
+    unstructured = _converter.unstructure(payload)
+    if forward_metadata:
+        unstructured["metadata"] = {key: value for key, value in metadata.items() if key not in _MAPPED_KEYS}
+    encoded = _json.encode(unstructured).encode()
     if metadata:
         sent = payload.trigger.event_data
         unsent = metadata if sent is None else {key: value for key, value in metadata.items() if key != "event_data"}
@@ -260,6 +311,10 @@ def _text(value: object, path: str) -> str:
 def _id(value: object, path: str) -> Id:
     if type(value) is str and value.isascii():
         return value
+    if value is None and path == "community_id":
+        raise UnfitRequestError(
+            "community_id must be a string or an integer, not null; for a direct message make one of the user's id"
+        )
     checked: Id = _typed(value, path, (str, int), "a string or an integer")
     return checked
 
@@ -293,7 +348,18 @@ def _attribute(request: object, name: str) -> Any:
     try:
         return getattr(request, name)
     except AttributeError:
+        if isinstance(request, type) or not any(hasattr(request, field.name) for field in attrs.fields(ExecuteRequest)):
+            raise _no_request(request) from None
         raise UnfitRequestError(f"{name} is missing") from None
+
+
+def _no_request(given: object) -> UnfitRequestError:
+    what = "a class" if isinstance(given, type) else _NO_REQUESTS.get(type(given)) or f"of type {class_name(given)}"
+    return UnfitRequestError(f"the request must be an ExecuteRequest or have its attributes, not {what}")
+
+
+#: What is given by mistake, in Python's words.
+_NO_REQUESTS = {type(None): "None", dict: "a dict", list: "a list", tuple: "a tuple", str: "a string", int: "a number"}
 
 
 def _section(metadata: Dict[str, Any], name: str) -> Dict[str, Any]:
@@ -311,11 +377,23 @@ def _said(section: Mapping[str, Any], key: str, default: object) -> Any:
     return default if value is None else value
 
 
+#: The keys of each section of the metadata that reach the function.
+_SECTION_KEYS = {
+    "community": frozenset({"name", "is_subscribed", "subscription_order_id", "seat_count"}),
+    "user": frozenset({"username", "platform_user_id"}),
+    "entity": frozenset({"platform_entity_id"}),
+}
+#: The metadata's keys that the payload has in places of its own.
+_MAPPED_KEYS = frozenset({*_SECTION_KEYS, "is_event", "event_type", "event_data"})
+_OUR_KEYS = _MAPPED_KEYS.union(*_SECTION_KEYS.values())
+
 _HOLDERS = (dict, list, tuple)
 #: Each takes two bytes at least, so that more would be too large in any case.
 _MAX_VALUES = MAX_REQUEST_RESPONSE_BYTES // 2
 #: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits
 _PYTHONS_MAX_DIGITS = 4_300
+#: Unknown keys of a section that the log has a line for.
+_MOST_TOLD = 8
 #: What nearly all values are; looking their type up is cheaper than asking whether they hold others.
 _LEAVES = frozenset({str, int, float, bool, type(None)})
 
@@ -329,7 +407,7 @@ def _check_json(value: object, place: Place, depth: int = 0) -> None:
         _check_scalar(value, place)
     elif depth == MAX_DEPTH:
         # A circular structure is one without an end, so this names it as well.
-        raise UnfitRequestError(f"{_path(place)[:100]}… contains itself, or is nested over {MAX_DEPTH} levels deep")
+        raise _unfit(place, f"contains itself, or is nested over {MAX_DEPTH} levels deep", 100)
     elif isinstance(value, dict):
         for key, item in value.items():
             _check_key(key, place)
@@ -339,18 +417,30 @@ def _check_json(value: object, place: Place, depth: int = 0) -> None:
             _check_json(item, (place, index), depth + 1)
 
 
-def _path(place: Place) -> str:
-    """``metadata.user.roles[2]``"""
+_NO_TEXT = "holds half a surrogate pair, which is no text"
+
+
+def _unfit(place: Place, what: str, cut: Optional[int] = None) -> UnfitRequestError:
+    paths = (_path(place), _path(place, of_ours=True))
+    return UnfitRequestError(*(f"{path if cut is None else f'{path[:cut]}…'} {what}" for path in paths))
+
+
+def _path(place: Place, of_ours: bool = False) -> str:
+    """``metadata.user.roles[2]``; or without keys that a user may have typed, ``metadata.user.*[2]``."""
     if isinstance(place, str):
         return place
     holder, key = place
-    return f"{_path(holder)}[{key}]" if isinstance(key, int) else f"{_path(holder)}.{shown(key, 40)}"
+    path = _path(holder, of_ours)
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{'*' if of_ours and key not in _OUR_KEYS else shown(key, 40)}"
 
 
 def _check_key(key: object, place: Place) -> None:
     if not isinstance(key, str):
-        raise UnfitRequestError(f"{_path(place)} has a key of type {json_kind(key)}; JSON's keys are strings")
-    _check_text(key, f"a key of {_path(place)}")
+        raise _unfit(place, f"has a key of type {json_kind(key)}; JSON's keys are strings")
+    if not _is_text(key):
+        raise UnfitRequestError(*(f"a key of {_path(place, of_ours)} {_NO_TEXT}" for of_ours in (False, True)))
 
 
 def _check_scalar(value: object, place: Place) -> None:
@@ -358,18 +448,24 @@ def _check_scalar(value: object, place: Place) -> None:
         _check_text(value, place)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise UnfitRequestError(f"{_path(place)} must be a finite number")
+            raise _unfit(place, "must be a finite number")
     elif isinstance(value, int):
         if value.bit_length() > MAX_INTEGER_BITS:
-            raise UnfitRequestError(f"{_path(place)} must be an integer of up to {MAX_INTEGER_BITS} bits")
+            raise _unfit(place, f"must be an integer of up to {MAX_INTEGER_BITS} bits")
     elif value is not None:
-        raise UnfitRequestError(f"{_path(place)} must be JSON, not {json_kind(value)}")
+        raise _unfit(place, f"must be JSON, not {json_kind(value)}")
 
 
 def _check_text(text: str, place: Place) -> None:
+    if not _is_text(text):
+        raise _unfit(place, _NO_TEXT)
+
+
+def _is_text(text: str) -> bool:
     if text.isascii():
-        return
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UnfitRequestError(f"{_path(place)} holds half a surrogate pair, which is no text") from None
+        return False
+    return True

@@ -13,7 +13,7 @@ from typing import Any, Dict, Optional, Union
 import attrs
 
 from .._rules.limits import MAX_ANSWER_BYTES, MAX_STREAM_BYTES
-from .answer import FunctionAnswer, InvalidAnswerError, decode_answer, decode_unmarked_error
+from .answer import FunctionAnswer, InvalidAnswerError, ToldError, decode_answer, decode_unmarked_error
 
 _NULS = b"\0" * 8
 _SPACE = re.compile(rb"[ \t\r\n]*")
@@ -33,7 +33,7 @@ class Ended:
     #: What is still to be shown.
     text: str = ""
     #: What a failed function's answer says, where that is what it is.
-    function_error: Optional[str] = None
+    function_error: Optional[ToldError] = None
 
 
 class TextReader:

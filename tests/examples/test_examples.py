@@ -40,7 +40,7 @@ KEY_LINES = {
     9: [r"1 call +\d\.\d\d s", r"20 calls at once +\d\.\d\d s", r"answer +Lisbon: sun, 24 degrees"],
     10: [
         r"Pinga: !weather Berlin +-> Berlin: rain, 12 degrees \[to discord and twitch\]",
-        r"Robby: !stocks +-> !stocks did not work, sorry\.",
+        r"Robby: !stocks +-> That did not work, sorry\.",
         r"Pingu: !sing +-> There is no !sing\.",
         r"Robby: !stocks +-> !stocks is having a break\.",
         r"to repair: stocks",

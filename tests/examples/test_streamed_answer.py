@@ -79,7 +79,11 @@ def test_a_slow_text_is_shown_piece_by_piece(show):
             "Hel … (it broke off here: please ask again)",
             "function_error",
         ),
-        (lambda talk: talk.breaks_off(), "No answer came, sorry. Please ask again in a moment.", "connection_lost"),
+        (
+            lambda talk: talk.breaks_off(),
+            "That did not work just now. Please try again in a moment.",
+            "connection_lost",
+        ),
         (lambda talk: talk.streams(), "Done.", None),
         (lambda talk: talk.throttles(times=1).streams("Hi"), "Hi", None),
     ],

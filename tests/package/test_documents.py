@@ -38,6 +38,7 @@ from lambda_adapter import (
 from lambda_adapter._aws import sending
 from lambda_adapter._process.clock import monotonic_s
 from lambda_adapter._rules.identifiers import parse_identifier
+from lambda_adapter._text.log_lines import FIELDS
 from lambda_adapter.codes import CODES, WhyEnded
 from lambda_adapter.local import LocalCall
 from support.durable import KNOWS_EXECUTIONS
@@ -582,9 +583,16 @@ def test_log_lines_begin_as_the_table_says():
     text = "".join(module.read_text(encoding="utf-8") for module in modules)
     for _, begin in documented:
         assert f'"{begin}' in text, begin
-    assert len(re.findall(r"\blogger\.(?:info|warning|error|log)\(", text)) == len(documented) - 4, (
-        "one call of logger.log writes five of the lines"
-    )
+    calls = re.findall(r"(?<!def )\blog_line\(", text)
+    assert len(calls) == len(documented) - 5, "one call of log_line writes six of the lines"
+    assert len(re.findall(r"\blogger\.(?:debug|info|warning|error|log)\(", text)) == 2, "both are log_line's own"
+
+
+def test_the_fields_of_log_records_are_those_in_the_text():
+    rows = table(section(USAGE, "### Logging"), "field of a record")
+    assert [row[0] for row in rows] == list(FIELDS)
+    in_words = {"delay_s", "dropped_targets", "exception_type"}
+    assert {name: label for name, label, _ in rows} == {**FIELDS, **dict.fromkeys(in_words, "in words")}
 
 
 @pytest.fixture
@@ -663,7 +671,17 @@ def public_things():
 THINGS = dict(public_things())
 
 
-@pytest.mark.parametrize("name", THINGS)
+#: Types of values, which have no docstring: editors show the string below them.
+ALIASES = {name: thing for name, thing in THINGS.items() if typing.get_origin(thing) is not None}
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_every_public_alias_has_a_string_below_it(name):
+    source = (PACKAGE / f"{lambda_adapter._HOMES[name]}.py").read_text(encoding="utf-8")
+    assert re.search(rf'^{name} = [^=]*\n""".{{15}}', source, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(THINGS.keys() - ALIASES.keys()))
 def test_every_public_name_has_a_docstring(name):
     assert len(inspect.getdoc(THINGS[name]) or "") > 15
 

@@ -254,6 +254,21 @@ def test_a_function_error_that_quotes_what_was_typed_is_withheld(
     assert response.error_code == "function_error"
 
 
+def test_a_function_error_that_quotes_forwarded_metadata_is_withheld(
+    server: FaultServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    note = "canaryForwarded0009"
+    request = attrs.evolve(COMMAND, metadata={**COMMAND.metadata, "notes": [{"a": note}]})
+
+    def script(received: Request) -> Reaction:
+        assert json.loads(received.body)["metadata"]["notes"] == [{"a": note}]
+        return function_error(message=f"cannot read {note}")
+
+    response = check_kept(server, script, request, caplog, forward_metadata=True)
+    assert response.error == "function_error: ValueError: its message repeats the request and is withheld"
+    assert leaks(logged(caplog), [note]) == []
+
+
 def test_a_function_error_about_something_else_is_told(server: FaultServer, caplog: pytest.LogCaptureFixture) -> None:
     """The echoes above would be withheld if every message were."""
     response = check_kept(server, function_error("division by zero", "ZeroDivisionError"), COMMAND, caplog)

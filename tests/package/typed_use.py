@@ -10,6 +10,7 @@ from typing import Any, AsyncIterable, AsyncIterator, Dict, Iterator, List, Opti
 from lambda_adapter import (
     Attempt,
     CircuitBreaker,
+    ErrorCode,
     ExecuteRequest,
     ExecuteResponse,
     Execution,
@@ -18,6 +19,7 @@ from lambda_adapter import (
     LambdaAdapterError,
     LocalLambda,
     Report,
+    UserMessages,
 )
 from lambda_adapter.errors import ThrottledError
 from lambda_adapter.local import Handler, LambdaContext, LocalCall
@@ -108,6 +110,9 @@ def call(adapter: LambdaAdapter, request: ExecuteRequest) -> int:
         print(response.error)
     response.success = True  # type: ignore[misc]
     print(response.user_message().upper(), response.user_message({"timeout": "Too slow."}))
+    sentences: UserMessages = {"timeout": "Too slow.", "timout": "Too slow."}  # type: ignore[dict-item]
+    code: ErrorCode = response.error_code or "internal_error"
+    print(response.user_message(sentences), sentences.get(code))
     print(response.user_message({"timeuot": "Too slow."}))  # type: ignore[dict-item]
     return response.invocation.attempts
 

@@ -327,6 +327,22 @@ PARAMETERS = [
         option=2,
     ),
     Parameter(
+        "forward_metadata",
+        default=False,
+        keyword_only=True,
+        good=[True, False],
+        bad=NO_FLAGS,
+        option=True,
+    ),
+    Parameter(
+        "strict_metadata",
+        default=False,
+        keyword_only=True,
+        good=[True, False],
+        bad=NO_FLAGS,
+        option=True,
+    ),
+    Parameter(
         "allow_http",
         default=False,
         keyword_only=True,

@@ -8,13 +8,15 @@ import json
 import logging
 import re
 import threading
+import warnings
 import weakref
 
 import attrs
 import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
-from lambda_adapter import ExecuteResponse, Health, LambdaAdapter
+from lambda_adapter import CircuitBreaker, ExecuteRequest, ExecuteResponse, Health, LambdaAdapter
+from lambda_adapter.errors import ClosedError
 from support.clients import Client, client_error
 from support.parameters import PARAMETERS
 from support.waiting import FOREVER_S, SOON_S
@@ -76,8 +78,17 @@ def test_a_repr_shows_the_function_and_no_secret(make_adapter):
         endpoint_url=f"https://{SECRET}.example",
         function_prefix="pre-",
     )
-    assert SECRET not in repr(adapter)
-    assert "function_name='pre-function'" in repr(adapter)
+    assert repr(adapter) == "<LambdaAdapter module_name='module' function_name='pre-function' region='us-east-1'>"
+    adapter.close()
+    assert repr(adapter).endswith("region='us-east-1', closed>")
+
+
+def test_an_adapter_whose_constructor_has_raised_has_a_repr_too():
+    """A debugger, or a service that collects tracebacks, shows each frame's variables."""
+    with pytest.raises(ValueError, match="module_name") as caught:
+        LambdaAdapter("function", "us-east-1", "two words")
+    frame = caught.traceback[1].frame
+    assert repr(frame.f_locals["self"]).startswith("<LambdaAdapter module_name='two words' function_name='?'")
 
 
 def test_adapters_are_equal_only_to_themselves(make_adapter):
@@ -133,6 +144,35 @@ def test_a_call_is_one_record_however_many_attempts_it_took(make_adapter, make_r
     adapter = make_adapter(client=Client(THROTTLED), max_retries=4, initial_retry_delay=0.001)
     assert adapter.execute(make_request()).invocation.attempts == 5
     assert (adapter.health.total_requests, adapter.health.total_failures) == (1, 1)
+
+
+def test_an_adapter_whose_circuit_is_open_is_not_healthy(make_adapter, make_request):
+    now = [0.0]
+    client = Client(*[b"no JSON"] * 3, {"success": True})
+    breaker = CircuitBreaker(2, 60, clock=lambda: now[0])
+    adapter = make_adapter(client=client, circuit_breaker=breaker, unhealthy_threshold=9)
+
+    def told():
+        info = adapter.get_module_info()["health"]
+        assert adapter.get_health_status() == info
+        assert adapter.health.is_healthy is adapter.is_healthy() is info["is_healthy"]
+        return adapter.is_healthy()
+
+    adapter.execute(make_request())
+    assert told()
+    before = adapter.health
+    adapter.execute(make_request())
+    assert not told()
+    assert "circuit_is_closed=False" in repr(adapter.health)
+    assert before.is_healthy, "a snapshot does not change"
+    now[0] = 60.0  # half open: nothing has shown that the function is there again
+    assert not told()
+    assert adapter.execute(make_request()).error_code == "invalid_response"
+    assert not told()
+    now[0] = 120.0
+    assert adapter.execute(make_request()).success
+    assert told()
+    assert adapter.health.circuit_is_closed
 
 
 # -- Scopes ---------------------------------------------------------------------------------------
@@ -197,6 +237,22 @@ def test_async_with_closes(make_request):
         return await adapter.execute_async(make_request())
 
     assert asyncio.run(run()).error_code == "closed"
+
+
+def test_a_closed_adapter_cannot_be_entered(make_request):
+    adapter = LambdaAdapter("function", "us-east-1", "module", client=Client())
+
+    async def enter():
+        async with adapter:
+            pytest.fail("it was entered")
+
+    with adapter, adapter:
+        assert adapter.execute(make_request()).success
+    with pytest.raises(ClosedError, match="the adapter is closed, and cannot be opened again"), adapter:
+        pytest.fail("it was entered")
+    with pytest.raises(ClosedError) as caught:
+        asyncio.run(enter())
+    assert caught.value.response.error_code == "closed"
 
 
 def test_with_closes_when_its_block_fails(make_request):
@@ -321,7 +377,8 @@ def test_a_failure_logs_each_retry_as_a_warning_and_the_end_as_an_error(make_ada
     adapter.execute(make_request())
     assert levels(caplog) == ["INFO", "WARNING", "WARNING", "ERROR"]
     assert caplog.messages[1] == (
-        "Retry 1 of 2 in 0.001 s: function=function request=session_abc123 code=throttled executed=no"
+        "Retry 1 of 2 in 0.001 s: function=function request=session_abc123 code=throttled executed=no status=429 "
+        "aws_request=0f4e0d1c-ab12 cause=AWS is throttling the function (TooManyRequestsException)"
     )
     assert "Gave up" in caplog.messages[3]
     assert "code=throttled executed=no attempts=3 why_ended=no_attempts_left" in caplog.messages[3]
@@ -352,7 +409,8 @@ def test_a_refusal_is_a_warning(make_adapter, make_request, caplog):
     adapter = make_adapter(client=Client(), required_scopes=["a"])
     caplog.set_level(logging.INFO, "lambda_adapter")
     adapter.execute(make_request())
-    assert (levels(caplog), caplog.messages) == (["WARNING"], ["Refused: function=function code=missing_scopes"])
+    told = "Refused: module=module function=function code=missing_scopes executed=no cause=the caller lacks a"
+    assert (levels(caplog), caplog.messages) == (["WARNING"], [told])
 
 
 HOSTILE = {
@@ -403,6 +461,80 @@ def test_an_id_cannot_forge_a_log_line(make_adapter, make_request, caplog, sessi
     for line in caplog.messages:
         assert line.isprintable()
         assert len(line) < 500
+
+
+# -- Wrong use ------------------------------------------------------------------------------------
+
+
+class Partial:
+    """A request without most of its attributes."""
+
+    command = "x"
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        ({"command": "x"}, "not a dict"),
+        ("text", "not a string"),
+        (None, "not None"),
+        (5, "not a number"),
+        ([], "not a list"),
+        (ExecuteRequest, "not a class"),
+        (Partial, "not a class"),
+        (object(), "not of type object"),
+        (lambda: None, "not of type function"),
+        (Partial(), None),
+    ],
+    ids=["dict", "string", "None", "number", "list", "our class", "a class", "object", "function", "partial"],
+)
+def test_what_is_no_request_is_named(make_adapter, request_, told):
+    response = make_adapter(client=Client()).execute(request_)
+    expected = (
+        f"the request must be an ExecuteRequest or have its attributes, {told}" if told else "metadata is missing"
+    )
+    assert response.error == f"invalid_request: {expected}"
+
+
+def test_a_request_of_no_community_is_told_what_to_do(make_adapter, make_request):
+    response = make_adapter(client=Client()).execute(make_request(community_id=None))
+    assert response.error == (
+        "invalid_request: community_id must be a string or an integer, not null; for a direct message make one of the "
+        "user's id"
+    )
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_execute_in_a_running_loop_warns_in_asyncios_debug_mode_only(make_adapter, make_request, debug):
+    adapter = make_adapter(client=Client())
+
+    async def blocking():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert adapter.execute(make_request()).success
+            assert (await adapter.execute_async(make_request())).success
+        return caught
+
+    caught = asyncio.run(blocking(), debug=debug)
+    assert [(each.category, str(each.message), each.filename) for each in caught] == [
+        (
+            RuntimeWarning,
+            "execute blocks the running event loop until the answer is there; await execute_async instead",
+            __file__,
+        )
+    ] * debug
+
+
+def test_execute_beside_a_debugged_loop_warns_nobody(make_adapter, make_request):
+    """In a thread of its own it blocks no loop, and before one neither. Warnings are errors here."""
+    adapter = make_adapter(client=Client())
+
+    async def elsewhere():
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, adapter.execute, make_request())
+
+    assert asyncio.run(elsewhere(), debug=True).success
+    assert adapter.execute(make_request()).success
 
 
 def test_requests_of_any_shape_are_answered_and_never_raise(make_adapter):

@@ -353,7 +353,7 @@ def test_what_was_typed_withholds_a_type_too():
 
 @pytest.mark.parametrize("payload", [b"{}", b'{"trigger": null, "user": {}, "community": {"name": null}}'])
 def test_a_payload_without_the_usual_sections_withholds_nothing(payload):
-    assert decode_function_error('{"errorMessage": "swordfish"}', payload) == "swordfish"
+    assert decode_function_error('{"errorMessage": "swordfish"}', payload).text == "swordfish"
 
 
 def test_a_key_named_like_a_field_of_ours_is_data():

@@ -1,13 +1,26 @@
 """Requests and responses are frozen values that say nothing private in their repr."""
 
+import ast
 import inspect
 import json
 import re
+import textwrap
+import types
 
 import attrs
 import pytest
 
-from lambda_adapter import Attempt, ExecuteRequest, ExecuteResponse, Execution, Health, Invocation, Report
+from lambda_adapter import (
+    Attempt,
+    CircuitBreaker,
+    ExecuteRequest,
+    ExecuteResponse,
+    Execution,
+    Health,
+    Invocation,
+    LambdaAdapter,
+    Report,
+)
 from lambda_adapter.codes import CODES
 
 SEED_FIELDS = ["command", "args", "user_id", "entity_id", "community_id", "session_id", "platform"]
@@ -46,8 +59,8 @@ def test_a_requests_repr_counts_what_people_typed_and_does_not_show_it(make_requ
     text = repr(make_request(args=["my password is swordfish"], metadata={"user": {"username": "jane.doe"}}))
     assert "swordfish" not in text
     assert "jane.doe" not in text
-    assert "args=<1 items>, " in text
-    assert "metadata=<1 items>" in text
+    assert "args=<1 item>, " in text
+    assert "metadata=<1 item>" in text
 
 
 @pytest.mark.parametrize("value", [None, 5, "swordfish", object()], ids=["null", "number", "string", "object"])
@@ -162,6 +175,69 @@ def test_what_a_user_is_told(response, table, text):
     assert response.user_message(table) == text
 
 
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        ("ConnectionError: could not connect to server db-17.corp:5432 user=admin", False),
+        ("psycopg2.OperationalError: connection refused", False),
+        ("java.lang.IllegalStateException: no dice", False),
+        ("  ValueError(5)", False),
+        ("KeyError", False),
+        ("[Errno 111] Connection refused", False),
+        ("An error occurred (AccessDeniedException) when calling the GetItem operation: User: arn:aws:iam", False),
+        ("An error occurred, sorry.", True),
+        ("Failed.\nTraceback (most recent call last):\n  File", False),
+        ("Error: I know no such city.", True),
+        ("I know no ValueError: what is it?", True),
+        ("Errors: 5", True),
+        ("x." * 100_000, True),
+    ],
+    ids=[
+        "type",
+        "module",
+        "Java",
+        "call",
+        "type alone",
+        "OSError",
+        "boto3",
+        "a sentence",
+        "trace",
+        "Error",
+        "within",
+        "plural",
+        "long",
+    ],
+)
+def test_an_exceptions_text_is_no_functions_word_for_the_chat(error, shown):
+    response = failed("function_failed", error=error)
+    assert response.user_message() == (error if shown else "That did not work.")
+    assert failed("function_failed", error=error, message="No dice.").user_message() == "No dice."
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"timout": "x"}, "table has the key 'timout', which is no error code; did you mean 'timeout'?"),
+        ({**GERMAN, "Not-Found": "x"}, "table has the key 'Not-Found', .* did you mean 'not_found'?"),
+        ({"zzz": "x"}, "table has the key 'zzz', which is no error code; they are invalid_request, missing_scopes, "),
+        ({None: "x"}, "table has the key None, which is no error code"),
+        ({"timeout": 5}, "table must have a text for timeout, not one of type int"),
+        ([("timeout", "x")], "table must be a dict from error code to text, not of type list"),
+        ("timeout", "table must be a dict from error code to text, not of type str"),
+    ],
+    ids=["misspelt", "spelt otherwise", "unlike any", "None", "no text", "list", "string"],
+)
+@pytest.mark.parametrize("response", [ExecuteResponse(True, "m"), failed("closed")], ids=["success", "failure"])
+def test_a_wrong_table_is_told_whatever_the_response(response, table, told):
+    with pytest.raises(ValueError, match=told):
+        response.user_message(table)
+
+
+@pytest.mark.parametrize("table", [{}, GERMAN, types.MappingProxyType(GERMAN), dict.fromkeys(CODES, "x")], ids=range(4))
+def test_a_right_table_is_taken(table):
+    assert ExecuteResponse(True, "m").user_message(table) == "m"
+
+
 @pytest.mark.parametrize("code", [code for code in CODES if code != "function_failed"])
 def test_no_cause_and_no_exception_is_told_to_a_user(code):
     text = failed(code, error=f"{code}: {INTERNALS}", message=INTERNALS).user_message()
@@ -182,3 +258,31 @@ def test_ok_is_success(success):
 def test_help_explains_each_field_in_its_order(kind):
     _, _, section = inspect.getdoc(kind).partition("\nAttributes:\n")
     assert re.findall(r"^    (\w+): .", section, re.MULTILINE) == [field.name for field in attrs.fields(kind)]
+
+
+def words_at_fields(kind):
+    """The string below each field, which editors show: field -> words."""
+    (body,) = [node.body for node in ast.parse(textwrap.dedent(inspect.getsource(kind))).body]
+    for field, below in zip(body, body[1:]):
+        if isinstance(field, ast.AnnAssign) and not field.target.id.startswith("_"):
+            told = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and below.value.value
+            yield field.target.id, " ".join(str(told or "").split())
+
+
+def words_of_docstring(kind):
+    told = inspect.getdoc(kind).partition("\nRaises:\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", told, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [ExecuteRequest, ExecuteResponse, Execution, Invocation, Report, Attempt, Health, CircuitBreaker, LambdaAdapter],
+    ids=lambda kind: kind.__name__,
+)
+def test_an_editor_shows_the_same_words_at_a_field_as_help(kind):
+    at_fields = dict(words_at_fields(kind))
+    if kind is LambdaAdapter:
+        assert at_fields.pop("function_name")  # no parameter
+    assert at_fields == words_of_docstring(kind)
+    assert all(at_fields.values())

@@ -450,6 +450,87 @@ def test_whatever_a_request_holds_the_outcome_is_strict_json_or_a_refusal(fields
     assert len(refused) < 300
 
 
+# -- Metadata that goes along, and metadata that is not known ------------------------------------
+
+
+def forwarded(request):
+    return json.loads(encode_request(request, forward_metadata=True).payload)
+
+
+def test_forwarded_metadata_comes_last_and_the_rest_stays_as_it_is(make_request):
+    metadata = {"locale": "de-DE", "roles": ["mod", 7], "message_id": 5, "nested": {"a": [None]}}
+    request = make_request(metadata={**metadata, "user": {"username": "MyUser", "usrename": 1}})
+    plain, more = sent(request), forwarded(request)
+    assert list(more) == [*plain, "metadata"]
+    assert more.pop("metadata") == metadata
+    assert {**more, "timestamp": NOW} == plain
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({}, id="none at all"),
+        pytest.param(
+            {"community": {"name": "x"}, "user": None, "entity": {}, "is_event": None}, id="only what has its place"
+        ),
+        pytest.param({"is_event": True, "event_type": "x", "event_data": [1]}, id="an event"),
+        pytest.param({"is_event": False, "event_type": "x", "event_data": [1]}, id="what would be an event's"),
+    ],
+)
+def test_without_other_keys_the_forwarded_metadata_is_an_empty_object(make_request, metadata):
+    assert forwarded(make_request(metadata=metadata))["metadata"] == {}
+    assert "metadata" not in sent(make_request(metadata=metadata))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({1}, "metadata.roles must be JSON, not set"),
+        (float("nan"), "metadata.roles must be a finite number"),
+        ({5: 1}, "metadata.roles has a key of type a number; JSON's keys are strings"),
+    ],
+    ids=["set", "NaN", "key"],
+)
+@pytest.mark.parametrize("forward_metadata", [True, False])
+def test_forwarded_or_not_metadata_must_be_json(make_request, value, told, forward_metadata):
+    with pytest.raises(UnfitRequestError) as caught:
+        encode_request(make_request(metadata={"roles": value}), forward_metadata=forward_metadata)
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({"user": {"usrename": "x"}}, "metadata.user.usrename is not known; did you mean username?"),
+        ({"community": {"Name": "x"}}, "metadata.community.Name is not known; did you mean name?"),
+        (
+            {"entity": {"platform_entity_id": 1, "x\n": 2}},
+            "metadata.entity.x\\n is not known; known are platform_entity_id",
+        ),
+        ({"user": {5: "x"}}, "metadata.user.5 is not known; known are platform_user_id, username"),
+        ({"user": {"username": 5}}, "metadata.user.username must be a string, not a number"),
+        ({"user": ["usrename"]}, "metadata.user must be an object, not an array"),
+    ],
+    ids=["misspelt", "capital", "unlike any", "number", "known and wrong", "no section"],
+)
+def test_strict_metadata_refuses_what_is_not_known(make_request, metadata, told):
+    with pytest.raises(UnfitRequestError) as caught:
+        encode_request(make_request(metadata=metadata), strict_metadata=True)
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({}, id="empty"),
+        pytest.param({"user": None, "community": {}, "entity": {"platform_entity_id": None}}, id="null"),
+        pytest.param({"locale": "de", "usrename": 1, "is_event": False}, id="other keys of the metadata itself"),
+    ],
+)
+def test_strict_metadata_lets_pass_what_is_known_and_what_is_elsewhere(make_request, metadata):
+    assert encode_request(make_request(metadata=metadata), strict_metadata=True).payload
+
+
 # -- What goes along ------------------------------------------------------------------------------
 
 

@@ -140,7 +140,7 @@ def test_an_answer_that_execute_would_not_take_is_none_here(data):
 
 def test_an_emulators_error_object_is_an_error():
     shown, ended = read([b'{"errorType": "KeyError", "errorMessage": "city"}'])
-    assert (shown, ended.text, ended.function_error) == ([""], "", "KeyError: city")
+    assert (shown, ended.text, ended.function_error.text) == ([""], "", "KeyError: city")
 
 
 @pytest.mark.parametrize(
