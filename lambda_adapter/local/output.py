@@ -65,12 +65,22 @@ class _LogOfCalls(logging.Handler):
             listener.log.append(self.format(record))
         # A root logger without handlers leaves warnings to this one, which our being there must not silence.
         last = logging.lastResort
-        if last is not None and logging.root.handlers == [self] and record.levelno >= last.level:
+        if last is not None and record.levelno >= last.level and not self._is_heard_elsewhere(record):
             token = _listener.set(None)  # it writes to stderr, and would be heard twice
             try:
                 last.handle(record)
             finally:
                 _listener.reset(token)
+
+
+    def _is_heard_elsewhere(self, record: logging.LogRecord) -> bool:
+        """Whether a handler but this one had it: a library's that does nothing is one too."""
+        heard_by: Optional[logging.Logger] = logging.getLogger(record.name)
+        while heard_by is not None:
+            if any(handler is not self for handler in heard_by.handlers):
+                return True
+            heard_by = heard_by.parent if heard_by.propagate else None
+        return False
 
 
 class _Ears:

@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import importlib.metadata
 import inspect
 import json
 import logging
@@ -39,6 +40,7 @@ from lambda_adapter._aws import sending
 from lambda_adapter._process.clock import monotonic_s
 from lambda_adapter._rules.identifiers import parse_identifier
 from lambda_adapter._text.log_lines import FIELDS
+from lambda_adapter._wire.payload import encode_request
 from lambda_adapter.codes import CODES, WhyEnded
 from lambda_adapter.local import LocalCall
 from support.durable import KNOWS_EXECUTIONS
@@ -232,6 +234,23 @@ def test_readme_commands_name_what_exists():
             assert (PROJECT / script).is_file(), script
     assert "examples/lambda_adapter_example.py" in readme_commands()["Run the examples"][0]
     assert "-m pytest" in readme_commands()["Run the tests"][0]
+
+
+def test_readme_shows_the_event_that_a_function_gets():
+    (event,) = blocks(section(read("README.md"), "## What your function gets"), "json")
+    shown = json.loads(event)
+    request = ExecuteRequest("roll", ["2d6"], "user_123", "entity_456", "community_789", "session_abc123", "discord")
+    assert shown == json.loads(encode_request(request, lambda: shown["timestamp"]).payload)
+
+
+def test_the_metadata_has_what_a_package_index_shows():
+    metadata = importlib.metadata.metadata("lambda-adapter")
+    assert metadata["Version"] == lambda_adapter.__version__
+    assert metadata["Author"]
+    assert metadata.get_all("Project-URL")
+    description = metadata["Description"] or metadata.get_payload()
+    assert "# lambda-adapter" in description
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", description) if not link.startswith("https://")] == []
 
 
 # --- Links ---
