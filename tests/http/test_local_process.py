@@ -11,6 +11,8 @@ import os
 import re
 import sys
 import threading
+import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
@@ -200,6 +202,21 @@ class TestOutput:
             assert f"\tlogged by {name}\n" in log
             assert other not in log
 
+    @pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system has no time.tzset")
+    def test_its_times_are_utc(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TZ", "XYZ-9")
+        time.tzset()
+        try:
+            with LocalLambda({"f": lambda event, context: logging.getLogger("x").warning("now")}) as local:
+                log = log_of(post(local, "f", X_Amz_Log_Type="Tail"))
+        finally:
+            monkeypatch.undo()
+            time.tzset()
+        told = re.search(r"\[WARNING\]\t(.{19})\.\d{3}Z\t", log)
+        assert told is not None
+        moment = datetime.strptime(told[1], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+        assert abs((datetime.now(timezone.utc) - moment).total_seconds()) < 3_600
+
     def test_nobody_else_is_heard(self, held: HeldHandler) -> None:
         logs: List[str] = []
         with LocalLambda({"f": held}, timeout=WAIT_S) as local:
@@ -218,6 +235,9 @@ class TestOutput:
             for _ in range(3):
                 post(local, "f")
                 assert [sys.stdout, sys.stderr, list(logging.root.handlers), logging.root.level] == before
+        assert not [
+            handler for handler in logging.root.handlers if type(handler).__module__.startswith("lambda_adapter")
+        ]
 
     def test_a_handler_that_never_ends_holds_nothing_after_close(self, held: HeldHandler) -> None:
         before = [sys.stdout, sys.stderr, list(logging.root.handlers), type(os.environ)]
@@ -241,6 +261,7 @@ class TestOutput:
     ) -> None:
         """And no more than it would."""
         monkeypatch.setattr(logging.root, "handlers", [])
+        monkeypatch.setattr(logging.getLogger("bot"), "level", logging.DEBUG)
         with contextlib.redirect_stderr(io.StringIO()) as stderr, LocalLambda({"f": held}, timeout=WAIT_S) as local:
             post(local, "f", X_Amz_Invocation_Type="Event")
             assert held.entered.acquire(timeout=WAIT_S)
@@ -290,12 +311,15 @@ class TestEventLoops:
             assert [loop.is_closed() for loop in used] == [False, False]
         assert [loop.is_closed() for loop in used] == [True, True]
 
-    def test_one_of_a_handler_that_runs_on_is_closed_when_that_ends(self, held: HeldHandler) -> None:
+    @pytest.mark.parametrize("is_own", [False, True], ids=["found", "own"])
+    def test_one_of_a_handler_that_runs_on_is_closed_when_that_ends(self, held: HeldHandler, is_own: bool) -> None:
         used: List[asyncio.AbstractEventLoop] = []
         threads: List[threading.Thread] = []
 
         def handler(event: Any, context: Any) -> None:
             threads.append(threading.current_thread())
+            if is_own:
+                asyncio.set_event_loop(asyncio.new_event_loop())
             used.append(asyncio.get_event_loop())
             used[0].run_until_complete(asyncio.sleep(0))
             held(event, context)
