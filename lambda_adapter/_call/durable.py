@@ -106,7 +106,16 @@ class DurableCalls:
         wanted = self._wanted(execution)
         if isinstance(wanted, Failure):
             return self._refuse(wanted)
-        return Job(self._stop_steps(wanted), needs_place=needs_place)
+        steps = self._stop_steps(wanted)
+        if self._total_timeout_s is None:
+            return Job(steps, needs_place=needs_place)
+        deadline, function_name = Deadline.after(self._total_timeout_s), self._arguments.function_name
+
+        def late() -> ExecuteResponse:
+            cause = f"{deadline.cause}; the execution may have been stopped"
+            return to_response(Result(failed(Failure("timeout", cause, executed="maybe"))), function_name)
+
+        return Job(steps, needs_place=needs_place, deadline_s=deadline.at_s, late=late)
 
     def _wanted(self, execution: Union[Execution, Id]) -> Union[Wanted, Failure]:
         """The execution that is meant, if it can be one of this function."""
@@ -136,7 +145,9 @@ class DurableCalls:
             except Exception as exc:
                 check_not_interrupted(exc)
                 outcome = failed(failures.internal(exc))
-            return ending.finish(Result(outcome, duration_s=monotonic_s() - began_s))
+            # Anybody may ask for what nobody has begun: that says nothing about the function.
+            counts = outcome.error_code != "not_found"
+            return ending.finish(Result(outcome, duration_s=monotonic_s() - began_s), counts)
         finally:
             ending.abandon()
 

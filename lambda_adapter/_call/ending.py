@@ -66,15 +66,15 @@ class Ending:
         assert self._deadline is not None
         return self.refuse(Failure("timeout", f"{self._deadline.cause} before the first attempt", executed="no"))
 
-    def finish(self, result: Result) -> Optional[ExecuteResponse]:
-        """End a call that made attempts, and record it."""
-        return self._record(result) if self._take() else None
+    def finish(self, result: Result, counts: bool = True) -> Optional[ExecuteResponse]:
+        """End a call that made attempts, and record it; in health only if it ``counts`` there."""
+        return self._record(result, counts) if self._take() else None
 
-    def _record(self, result: Result) -> ExecuteResponse:
+    def _record(self, result: Result, counts: bool = True) -> ExecuteResponse:
         code = result.outcome.error_code
         if self._era is not None:
             self._circuit.leave(self._era, effect_of(code))
-        if code is None or CODES[code].counts:
+        if counts and (code is None or CODES[code].counts):
             self._health.record(success=code is None)
         log_end(result, self._function_name, self._request_id)
         return to_response(result, self._function_name)

@@ -14,11 +14,10 @@ from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from .._rules.limits import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
 from .._rules.validation import is_loopback_url
+from .._text.log_lines import log_line
 from .._text.redaction import shown
 from .event_stream import CONTENT_TYPE, chunked
 from .invoke_api import HttpAnswer, RefusedError, no_such_operation
-
-logger = logging.getLogger("lambda_adapter")
 
 _POLL_S = 0.02  # how long disconnect() may wait for the accepting thread to look up; costs 0.5 % of a core
 _LINGER_S = 1.0  # how long a silent client may keep a connection that has had its last answer
@@ -146,7 +145,8 @@ class _Connection(BaseHTTPRequestHandler):
             raise RefusedError(403, "AccessDeniedException", text)
 
     def _refused(self, refused: RefusedError) -> HttpAnswer:
-        logger.warning("LocalLambda refused %s %s: %s", self.command, shown(self.path.partition("?")[0], 100), refused)
+        asked = f"{self.command} {shown(self.path.partition('?')[0], 100)}"
+        log_line(logging.WARNING, "LocalLambda refused a request:", {"cause": f"{asked}: {refused}"})
         return refused.answer
 
     def _body(self) -> bytes:

@@ -72,7 +72,6 @@ class _LogOfCalls(logging.Handler):
             finally:
                 _listener.reset(token)
 
-
     def _is_heard_elsewhere(self, record: logging.LogRecord) -> bool:
         """Whether a handler but this one had it: a library's that does nothing is one too."""
         heard_by: Optional[logging.Logger] = logging.getLogger(record.name)

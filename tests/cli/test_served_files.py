@@ -158,13 +158,13 @@ def test_serve_keeps_handlers_words_and_tracebacks_off_stdout(tmp_path, make_req
             with pytest.raises(urllib.error.HTTPError) as refusal:
                 urllib.request.urlopen(f"{url}/2015-03-31/functions/")
             refusal.value.close()
-            wait_until(lambda: "refused GET" in (tmp_path / "err").read_text(), process)
+            wait_until(lambda: "refused a request" in (tmp_path / "err").read_text(), process)
             wait_until(lambda: "failed: KeyError" in (tmp_path / "out").read_text(), process)
     assert "said" not in (tmp_path / "out").read_text()
     told = (tmp_path / "err").read_text()
     assert "said\n" in told
     assert "loud: Traceback (most recent call last):\n" in told
-    assert "LocalLambda refused GET /2015-03-31/functions/: LocalLambda serves Invoke and" in told
+    assert "LocalLambda refused a request: cause=GET /2015-03-31/functions/: LocalLambda serves Invoke and" in told
 
 
 # -- Browsers --------------------------------------------------------------------------------------

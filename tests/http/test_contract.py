@@ -30,7 +30,7 @@ def local():
         "fails": lambda event, context: {"success": False, "message": "Sorry", "error": "no such city"},
         "raises": lambda event, context: {}["city"],
         "answers_nothing": lambda event, context: None,
-        "answers_too_much": lambda event, context: {"success": True, "x": "x" * LIMIT},
+        "answers_too_much": lambda event, context: {"success": True, "x": "x" * (LIMIT + 100)},
         "stringifies": lambda event, context: json.dumps({"success": True, "message": "hi"}),
         "gateway": lambda event, context: {"statusCode": 200, "body": json.dumps({"success": True, "message": "hi"})},
     }

@@ -340,6 +340,18 @@ class TestStartAndResult:
         with pytest.raises(ValueError, match="wait"):
             adapter.result("one", wait=wait)
 
+    def test_what_nobody_has_begun_says_nothing_about_the_function(self, adapter):
+        for number in range(5):
+            assert adapter.result(f"nobody's {number}", wait=0).error_code == "not_found"
+        assert (adapter.is_healthy(), adapter.health.total_requests) == (True, 0)
+
+    @pytest.mark.parametrize("suffix", ["", "_async"])
+    def test_total_timeout_limits_stop(self, suffix):
+        with fs.FaultServer(fs.hang()) as server, shop_adapter(server.endpoint_url, total_timeout=0.2) as adapter:
+            response = run(adapter, "stop" + suffix, "one")
+        assert (response.error_code, response.invocation.executed) == ("timeout", "maybe")
+        assert "total_timeout" in response.error
+
     def test_a_closed_adapter_says_so(self, adapter):
         adapter.close()
         assert adapter.start(ask()).error_code == "closed"
