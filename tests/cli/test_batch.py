@@ -755,6 +755,17 @@ def test_a_signal_that_is_ignored_stays_ignored(held):
     assert messages() == ["1", "2"]
 
 
+@pytest.fixture
+def heard():
+    """No signal is ignored, as Ctrl-C is in a shell's background jobs."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heard")
 def test_two_signals_at_once_are_one_but_for_ctrl_c():
     clock = Clock()
     with Stopping(clock) as stopping:
@@ -772,6 +783,7 @@ def test_two_signals_at_once_are_one_but_for_ctrl_c():
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_signal_raises_only_where_something_may_be_interrupted():
     with Stopping() as stopping:
         assert stopping.wait(lambda: 3) == 3
