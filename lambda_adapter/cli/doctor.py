@@ -2,7 +2,8 @@
 
 import argparse
 import re
-from typing import Optional
+from typing import Any, Optional
+from urllib.parse import urlsplit
 
 from .._text.redaction import shown, shown_name
 from ..adapter import LambdaAdapter
@@ -115,15 +116,14 @@ def _credentials() -> Optional[str]:
 def _examine(name: str, width: int, source: Optional[str], adapter: LambdaAdapter) -> bool:
     """Check one function and print what was found; whether all is well."""
     with adapter:
+        client: Any = adapter._lease.get().client
+        host = shown(urlsplit(client.meta.endpoint_url).netloc, 100)
         response = adapter.check()
-    if response.success:
-        _print(name, width, source, ("reachable", "exists", "permitted"))
-        return True
+    found = ("reachable", "exists", "permitted") if response.success else _found(response)
     error = response.error or ""
-    _print(
-        name, width, source, _found(response), error, _advice(response.error_code or "internal_error", error, source)
-    )
-    return False
+    advice = _advice(response.error_code or "internal_error", error, source) if error else ""
+    _print(name, width, source, found, error, advice, asked=f"; asked {host} in {adapter.region}")
+    return response.success
 
 
 def _found(response: ExecuteResponse) -> "tuple[str, str, str]":
@@ -159,12 +159,18 @@ def _advice_on_source(error: str) -> str:
 
 
 def _print(
-    name: str, width: int, source: Optional[str], found: "tuple[str, str, str]", error: str = "", advice: str = ""
+    name: str,
+    width: int,
+    source: Optional[str],
+    found: "tuple[str, str, str]",
+    error: str = "",
+    advice: str = "",
+    asked: str = "",
 ) -> None:
     endpoint, function, permission = found
     print(
         f"{'FAILED' if error else 'ok':<6}  {name:<{width}}  credentials {source or 'not found'}, endpoint {endpoint}, "
-        f"function {function}, invocation {permission}"
+        f"function {function}, invocation {permission}{asked}"
     )
     if error:
         print(f"{'':8}{error}\n{'':8}{advice}")

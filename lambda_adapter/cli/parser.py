@@ -4,6 +4,7 @@ import argparse
 import re
 from typing import Any, List, NoReturn
 
+from .. import __version__
 from .._text.redaction import shown
 from . import batch, doctor, executions, invoke, serve
 from .options import UsageError, counted
@@ -18,7 +19,7 @@ _EPILOG = """\
 Each command has its own --help, with examples.
 
 exit codes: 0 success, 1 a call or a check failed, 2 bad usage and nothing was
-called, 130 Ctrl-C
+called, 130 Ctrl-C, 143 a batch that SIGTERM ended
 """
 
 #: An option that would take a credential, in any spelling.
@@ -40,6 +41,7 @@ class _Parser(argparse.ArgumentParser):
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = _Parser(prog="lambda-adapter", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", dest="name", metavar="COMMAND", required=True)
     for command in (invoke, executions, doctor, serve, batch):
         command.add_parser(commands)

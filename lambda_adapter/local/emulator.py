@@ -252,6 +252,10 @@ class LocalLambda:
         self._server.server_close()
         self._loops.close()
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "not started" if self._server is None else f"at {self.endpoint_url}"
+        return f"<LocalLambda {', '.join(map(repr, self._functions))} {state}>"
+
     def __enter__(self) -> "LocalLambda":
         return self.start()
 

@@ -15,6 +15,7 @@ import threading
 import attrs
 import pytest
 
+import lambda_adapter
 from lambda_adapter import ExecuteRequest, LambdaAdapter, LocalLambda
 from lambda_adapter.cli import main
 from lambda_adapter.cli.handler_files import default_name
@@ -512,12 +513,20 @@ def test_a_reader_that_has_gone_is_no_traceback(local):
     assert re.fullmatch(r"ok \(weather, .*\)\n", err)
 
 
+def test_the_version_is_said(run, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run("--version")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"lambda-adapter {lambda_adapter.__version__}\n"
+
+
 # -- doctor ----------------------------------------------------------------------------------------
 
 
 def test_doctor_says_of_each_function_what_it_found_without_running_it(run, local):
     code, out, err = run("doctor", "weather", "down", "--endpoint-url", local.endpoint_url)
-    found = "credentials from env, endpoint reachable, function exists, invocation permitted"
+    asked = f"{local.endpoint_url[len('http://') :]} in us-east-1"
+    found = f"credentials from env, endpoint reachable, function exists, invocation permitted; asked {asked}"
     assert (code, err) == (0, "")
     assert out == f"ok      weather  {found}\nok      down     {found}\n"
     assert [call.invocation_type for call in local.calls] == ["DryRun", "DryRun"]

@@ -961,3 +961,11 @@ class TestArguments:
         with LocalLambda(functions) as local:
             functions["late"] = echo
             assert error_of(post(local, "late")) == (404, "ResourceNotFoundException")
+
+
+def test_its_repr_says_what_it_serves_and_where():
+    local = LocalLambda({"roll": lambda *_: None, "shop": lambda *_: None})
+    assert repr(local) == "<LocalLambda 'roll', 'shop' not started>"
+    with local:
+        assert repr(local) == f"<LocalLambda 'roll', 'shop' at {local.endpoint_url}>"
+    assert repr(local) == "<LocalLambda 'roll', 'shop' closed>"
