@@ -1,7 +1,9 @@
 """A recorded stream, cut, stalled, dripped and damaged at every byte: whole, or the response says how it ended."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
+import attrs
 import pytest
 
 from lambda_adapter._wire import stream
@@ -88,10 +90,12 @@ def test_cut_at_some_bytes_for_the_loop(serve, make_adapter):
     "lengths", [SOME[::3], pytest.param(EVERY, marks=pytest.mark.slow)], ids=["at some bytes", "at every byte"]
 )
 def test_stalled(serve, make_adapter, lengths):
-    server = serve(lambda request: fs.raw(WHOLE[: lengths[request.number - 1]], "hang"))
+    server = serve(lambda request: fs.raw(WHOLE[: json.loads(request.body)["request_id"]], "hang"))
     adapter = make_adapter(endpoint_url=server.endpoint_url, max_retries=0, read_timeout=0.3)
-    for length in lengths:
-        read = read_sync(adapter, REQUEST)
+    # Each waits for read_timeout: many at once, each with its length for a session_id.
+    with ThreadPoolExecutor(16) as pool:
+        reads = pool.map(lambda length: read_sync(adapter, attrs.evolve(REQUEST, session_id=length)), lengths)
+    for length, read in zip(lengths, reads):
         if length >= FRAME_ENDS[-1]:
             assert_whole(read)  # the end of HTTP is not the end of the answer
         else:
