@@ -5,7 +5,6 @@ where two processes would read each other's answers from one socket.
 """
 
 import functools
-import json
 import os
 import socket
 import sys
@@ -19,7 +18,7 @@ from .._process import forks
 from .._process.clock import monotonic_s
 from .._rules.limits import MAX_CONCURRENCY
 from .._rules.validation import check_endpoint, is_loopback_url
-from . import moto_seam, sending
+from . import moto_seam, sending, unparsed
 from .credentials import LiveCredentials, Source, is_wrong_setting, live_credentials, why_unusable
 
 #: NATs and load balancers drop idle connections after about 350 s; Linux alone first probes after 7,200 s.
@@ -240,9 +239,7 @@ class GivenClient:
         sending.watch(client, retries=True)
         register = getattr(getattr(getattr(client, "meta", None), "events", None), "register", None)
         if callable(register):
-            # With an id, so that adapters that are given the same client do it once.
-            for event, hook in _LOOKS:
-                register(event, hook, unique_id=f"lambda-adapter{hook.__name__}-{event}")
+            unparsed.watch(register)
 
     def get(self) -> "GivenClient":
         return self
@@ -260,8 +257,8 @@ def _make_client(session: _Session, settings: ClientSettings) -> Any:
 
     client = _reachable_client(session, settings)
     sending.watch(client)
-    for event, hook in (*_LOOKS, ("before-parse.lambda", _blank_unreadable_error)):
-        client.meta.events.register(event, hook)
+    unparsed.watch(client.meta.events.register)
+    client.meta.events.register("before-parse.lambda", unparsed.blank_unreadable_error)
     # What is left of botocore's retries: a handler that asks whether to retry, and two headers that tell AWS of it and
     # have to be signed, with what prepares them. Without them a call takes 7 % less CPU.
     client.meta.events.unregister("needs-retry.lambda", unique_id="retry-config-lambda")
@@ -335,80 +332,6 @@ def _bare_client(session: _Session, settings: ClientSettings, proxied: bool) -> 
             ),
         ),
     )
-
-
-def _end_interim(response_dict: Dict[str, Any], **_: object) -> None:
-    """Lose a call whose answer is a 1xx, with its connection: the next call on it would get this one's answer.
-
-    http.client takes every 1xx but 100 for the whole answer, and the real one is still to come.
-    """
-    if not 100 <= response_dict["status_code"] < 200:
-        return
-    from botocore.exceptions import ConnectionClosedError
-
-    close = getattr(response_dict["body"], "close", None)
-    if close is not None:
-        close()
-    raise ConnectionClosedError(endpoint_url="")
-
-
-def _end_cut(response_dict: Dict[str, Any], **_: object) -> None:
-    """Lose an answer whose body was cut off: botocore does not count, and makes an empty list of half a one."""
-    body, headers = response_dict["body"], response_dict["headers"]
-    length = "" if "transfer-encoding" in headers else str(headers.get("content-length", ""))
-    if not _is_success(response_dict) or not length.isdigit():
-        return  # an error is told by its head
-    if len(length) > 9 or len(body) < int(length):
-        from botocore.exceptions import ConnectionClosedError
-
-        raise ConnectionClosedError(endpoint_url="")
-
-
-def _refuse_unreadable(response_dict: Dict[str, Any], **_: object) -> None:
-    """Refuse an answer that is no object, of which botocore would make one that says nothing."""
-    if _is_success(response_dict) and not _is_object(response_dict["body"]):
-        from botocore.parsers import ResponseParserError
-
-        raise ResponseParserError("the answer is no JSON object")
-
-
-def _is_success(response_dict: Dict[str, Any]) -> bool:
-    status: int = response_dict["status_code"]
-    return 200 <= status < 300
-
-
-#: What answers are looked at for before botocore makes something of them. A function's answer is read and counted by
-#: whoever invoked it.
-_LOOKS: Tuple[Tuple[str, Callable[..., None]], ...] = (
-    ("before-parse.lambda", _end_interim),
-    *(
-        (f"before-parse.lambda.{operation}", hook)
-        for operation in sending.ABOUT_EXECUTIONS
-        for hook in (_end_cut, _refuse_unreadable)
-    ),
-)
-
-
-def _blank_unreadable_error(response_dict: Dict[str, Any], **_: object) -> None:
-    """Let botocore report the status of an error whose body it would choke on: binary, an array, nested too deep."""
-    if response_dict["status_code"] >= 300 and not _is_readable_error(response_dict["body"]):
-        response_dict["body"] = b""
-
-
-def _is_object(body: bytes) -> bool:
-    try:
-        return isinstance(json.loads(body), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _is_readable_error(body: bytes) -> bool:
-    """Whether it is an object whose code, if it has one, is a name."""
-    try:
-        error = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(error, dict) and all(isinstance(error.get(key, ""), str) for key in ("code", "Code", "__type"))
 
 
 def _tune_sockets(client: object, read_timeout_s: float) -> None:

@@ -20,7 +20,7 @@ from .._wire.answer import (
     to_text,
 )
 from .._wire.arguments import InvokeArguments
-from .._wire.head import Head, read_head
+from .._wire.head import Head, announced_length, read_head
 from .._wire.payload import EncodedRequest
 from ..codes import WhyEnded
 from .backoff import Backoff
@@ -285,10 +285,8 @@ def _read_body(response: Mapping[str, Any]) -> bytes:
     stream = response.get("Payload")
     if stream is None:
         return b""
-    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    # With a transfer encoding http.client ignores the length, and so must we.
-    length = "" if "transfer-encoding" in headers else str(headers.get("content-length", ""))
-    if length.isascii() and length.isdigit() and len(length) < 10 and int(length) <= MAX_ANSWER_BYTES:
+    length = announced_length(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
+    if length is not None and length <= MAX_ANSWER_BYTES:
         return bytes(stream.read())
     chunks: List[bytes] = []
     total = 0

@@ -289,7 +289,9 @@ class Executions:
             )
             if isinstance(reply, Failure):
                 return reply
-            executions = reply.get("DurableExecutions") or []
+            listed = reply.get("DurableExecutions")
+            # A given client may have been taught to answer anything.
+            executions = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
             found += [each for each in executions if any_name or each.get("DurableExecutionName", name) == name]
             if any_name or not reply.get("NextMarker"):
                 break

@@ -5,25 +5,20 @@ module behind which it finds it, and gives some threads the frozen time and othe
 makes it the wall clock, for good. A deadline of one clock that is judged by another comes at once or never.
 """
 
+import functools
 import sys
 import time
-from typing import Any, Callable
+from typing import Callable
 
 
 def _unmoved() -> Callable[[], float]:
-    # This module may be imported while the time is frozen.
-    freezegun: Any = sys.modules.get("freezegun.api")
-    read: Callable[[], float] = getattr(freezegun, "real_perf_counter", time.perf_counter)
-    return read
-
-
-# An argument's default is out of freezegun's reach, and perf_counter is out of time-machine's.
-def _seconds(read: Callable[[], float] = _unmoved()) -> float:
-    return read()
+    # This module may be imported while the time is frozen. What is in a partial is out of freezegun's reach, and
+    # perf_counter is out of time-machine's.
+    return functools.partial(getattr(sys.modules.get("freezegun.api"), "real_perf_counter", time.perf_counter))
 
 
 #: lambda_adapter.testing puts one in its place that follows a test's moves.
-source: Callable[[], float] = _seconds
+source: Callable[[], float] = _unmoved()
 
 
 def monotonic_s() -> float:

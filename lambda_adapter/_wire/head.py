@@ -66,6 +66,15 @@ def parse_execution_arn(arn: object) -> Optional[ExecutionArn]:
     return ExecutionArn(**parts.groupdict()) if parts else None
 
 
+def announced_length(headers: Mapping[str, Any]) -> Optional[int]:
+    """How many bytes the body has, by its head; None where that does not say.
+
+    With a transfer encoding http.client ignores the length, and so must we.
+    """
+    length = "" if "transfer-encoding" in headers else str(headers.get("content-length", ""))
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 10 else None
+
+
 def known_execution_arn(arn: object) -> Optional[str]:
     """A durable execution's ARN as AWS writes it; None for anything else."""
     return arn if isinstance(arn, str) and parse_execution_arn(arn) else None

@@ -1,6 +1,5 @@
 """The command line: which command, how it ends, and with which exit code."""
 
-import os
 import sys
 from typing import List, Optional
 
@@ -47,10 +46,10 @@ def _run(argv: List[str]) -> int:
 
 def _drop_unread_output() -> None:
     """Send what is still buffered nowhere, or the interpreter complains about it at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    from .output import silence
+
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except BrokenPipeError:
-            os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+            silence(stream)

@@ -15,6 +15,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from .._text.redaction import class_name, shown
 from ..local import Handler
+from ..local.environment import TASK_ROOT
 from .options import UsageError
 
 #: Names that say nothing: their module's name is the function's.
@@ -126,6 +127,7 @@ class _Folder:
         self._seen: Dict[str, object] = {}
         package = ModuleType(self._package)
         package.__path__ = [path]
+        package.__dict__[TASK_ROOT] = path
         sys.modules[self._package] = package
         sys.meta_path.insert(0, self)
 

@@ -47,9 +47,6 @@ _EPILOG = examples(
 #: Parameters that say how calls get on with each other; this one is alone.
 OF_MANY_CALLS = ("max_concurrency", "max_pending", "max_pending_per_community", "unhealthy_threshold")
 
-#: LocalLambda takes any, and botocore sends nothing without.
-LOCAL_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-
 
 def request_defaults() -> Dict[str, Any]:
     """What stands in a request for what nobody said."""
@@ -163,7 +160,7 @@ def _served(args: argparse.Namespace) -> Iterator[Dict[str, Any]]:
         durable = {named.name} if args.durable else ()
         local = observed({named.name: handler}, tell, region=region, timeout=MAX_FUNCTION_TIMEOUT_S, durable=durable)
     with local, handlers_print_to_stderr():
-        yield {"region": region, "endpoint_url": local.endpoint_url, **LOCAL_CREDENTIALS}
+        yield {**local.settings}
 
 
 def request_of(args: argparse.Namespace) -> ExecuteRequest:

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Dict, Iterator, Optional, Set
+from typing import TYPE_CHECKING, Dict, Iterator, Optional, Set, Tuple
 
 from .runtime import Handler, LambdaContext
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     _Environ = os._Environ[str]
 else:
     _Environ = type(os.environ)
+
+#: What a package calls its folder that stands for the folder of a function's code: its own name is none of theirs.
+TASK_ROOT = "__lambda_task_root__"
 
 #: The variables of the call that this thread, or task, runs.
 _variables: "ContextVar[Optional[Dict[str, str]]]" = ContextVar("lambda_adapter_local_variables", default=None)
@@ -107,7 +110,7 @@ def lambda_variables(handler: Handler, context: LambdaContext, region: str, trac
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
     """
     return {
-        "_HANDLER": _handler_name(handler),
+        "_HANDLER": ".".join(_place(handler)[1:]),
         "_X_AMZN_TRACE_ID": trace_id or _new_trace_id(),
         "AWS_DEFAULT_REGION": region,
         "AWS_REGION": region,
@@ -118,24 +121,24 @@ def lambda_variables(handler: Handler, context: LambdaContext, region: str, trac
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": context.log_group_name,
         "AWS_LAMBDA_LOG_STREAM_NAME": context.log_stream_name,
-        "LAMBDA_TASK_ROOT": _task_root(handler),
+        "LAMBDA_TASK_ROOT": _place(handler)[0],
         "TZ": ":UTC",
     }
 
 
-def _handler_name(handler: Handler) -> str:
-    named = handler if hasattr(handler, "__qualname__") else type(handler)
-    return f"{named.__module__}.{named.__qualname__}"
-
-
-def _task_root(handler: Handler) -> str:
-    """The folder from which the handler's module is imported, where it has one."""
+def _place(handler: Handler) -> Tuple[str, str, str]:
+    """The folder from which a handler's module is imported, the module's name from there, and the handler's in it."""
     named = inspect.unwrap(handler) if hasattr(handler, "__qualname__") else type(handler)
-    file = getattr(sys.modules.get(named.__module__), "__file__", None) or os.path.join(os.getcwd(), "function.py")
+    module, name = named.__module__, named.__qualname__
+    package, _, rest = module.partition(".")
+    root = getattr(sys.modules.get(package), TASK_ROOT, None)
+    if root is not None:
+        return root, rest, name
+    file = getattr(sys.modules.get(module), "__file__", None) or os.path.join(os.getcwd(), "function.py")
     root = os.path.dirname(os.path.abspath(file))
-    for _ in range(named.__module__.count(".")):
+    for _ in range(module.count(".")):
         root = os.path.dirname(root)
-    return root
+    return root, module, name
 
 
 def _new_trace_id() -> str:

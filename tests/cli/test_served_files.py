@@ -47,6 +47,19 @@ def test_each_folder_has_its_own_modules_and_shares_what_is_installed(tmp_path):
     assert not {"util", "lazy", "app"} & (set(sys.modules) - modules)
 
 
+@pytest.mark.parametrize("load", [load_handler, load_anew])
+def test_a_handler_reads_its_name_and_folder_as_on_lambda(tmp_path, load):
+    write(
+        tmp_path / "dice",
+        app="import os\ndef handler(event, context): return [os.environ['_HANDLER'], os.environ['LAMBDA_TASK_ROOT']]\n",
+    )
+    handler = load(f"{tmp_path / 'dice' / 'app.py'}:handler")
+    with LocalLambda({"dice": handler}) as local:
+        request = urllib.request.Request(f"{local.endpoint_url}/2015-03-31/functions/dice/invocations", b"{}")
+        with urllib.request.urlopen(request) as answer:
+            assert json.load(answer) == ["app.handler", str(tmp_path / "dice")]
+
+
 def test_two_handlers_of_a_folder_share_its_modules(tmp_path):
     place = function(tmp_path / "dice").rpartition(":")[0]
     one, other = load_handler(f"{place}:handler"), load_handler(f"{place}:util.__class__")

@@ -100,3 +100,16 @@ def test_room_to_wait(max_pending, per_group, waits, group, cause):
     else:
         with pytest.raises(QueueFullError, match=f"^{cause}$"):
             made.check_room(group)
+
+
+def test_who_waits_no_more_is_counted_no_more():
+    made = places(limit=1, max_pending=2, per_group=2)
+    made.wait("first", "a")
+    made.taken = 1
+    made.discard("first", "a")
+    for item in ("a1", "a2"):
+        made.wait(item, "a")
+    with pytest.raises(QueueFullError):
+        made.check_room("a")
+    made.discard("a1", "a")
+    made.check_room("a")
