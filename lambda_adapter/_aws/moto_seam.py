@@ -8,11 +8,8 @@ import contextlib
 import sys
 from typing import Any, Callable, Iterator, Optional
 
-#: Given an event's name and the request: its answer, or None to let moto answer, or UNMOCKED.
+#: Given an event's name and the request: its answer, or None to let moto answer.
 Respond = Callable[[str, Any], Optional[Any]]
-
-#: The request is to be sent where it is addressed to.
-UNMOCKED = object()
 
 
 def is_active() -> bool:
@@ -38,9 +35,7 @@ def answering(respond: Respond) -> Iterator[None]:
 
     def answer(stubber: BotocoreStubber, event_name: str, request: object, **kwargs: object) -> Optional[Any]:
         answered = respond(event_name, request)
-        if answered is None:
-            return before_send(stubber, event_name, request, **kwargs)
-        return None if answered is UNMOCKED else answered
+        return before_send(stubber, event_name, request, **kwargs) if answered is None else answered
 
     with patch.object(BotocoreStubber, "__call__", answer):
         yield
