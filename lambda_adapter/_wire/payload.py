@@ -3,9 +3,10 @@
 import json
 import logging
 import math
+import operator
 import sys
 from itertools import chain
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Set, Tuple, Union
 
 import attrs
 import cattrs
@@ -34,7 +35,8 @@ class _TooMuchError(UnfitRequestError):
     """Looking for the place would take as long as sending it."""
 
 
-@attrs.frozen(eq=False, repr=False)
+# Not frozen: each is made, written and dropped within one call, and frozen ones cost more to make.
+@attrs.define(eq=False, repr=False)
 class Community:
     id: Id
     name: str
@@ -43,7 +45,7 @@ class Community:
     seat_count: int
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.define(eq=False, repr=False)
 class Trigger:
     type: str
     command: Optional[str]
@@ -52,7 +54,7 @@ class Trigger:
     event_data: Any
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.define(eq=False, repr=False)
 class User:
     id: Id
     username: str
@@ -60,14 +62,14 @@ class User:
     platform_user_id: Id
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.define(eq=False, repr=False)
 class Entity:
     id: Id
     platform: str
     platform_entity_id: Id
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.define(eq=False, repr=False)
 class LambdaPayload:
     """The seed's payload; the order of the fields is the order of the keys."""
 
@@ -121,7 +123,8 @@ def encode_request(
         UnfitRequestError: With the path to what is wrong. Nothing else, whatever the request holds.
     """
     try:
-        metadata = _attribute(request, "metadata")
+        said = _said_by(request)
+        metadata = said[0]
         if not isinstance(metadata, dict):
             if isinstance(request, type):
                 raise _no_request(request)
@@ -129,7 +132,7 @@ def encode_request(
         if metadata and (strict_metadata or logger.isEnabledFor(logging.DEBUG)):
             _look_for_unknown_keys(metadata, strict_metadata)
         try:
-            payload = _map_request(request, metadata, timestamp())
+            payload = _map_request(request, said, timestamp())
             encoded = _encode(payload, metadata, forward_metadata)
         except _TooMuchError:
             raise
@@ -140,7 +143,7 @@ def encode_request(
         return EncodedRequest(
             payload=encoded,
             request_id=shown(payload.request_id, 128),
-            scopes=_scopes(request),
+            scopes=tuple(_strings(said[-1], "scopes")),
             session_id=payload.request_id,
             community_id=payload.community.id,
         )
@@ -197,12 +200,14 @@ def _encode(payload: LambdaPayload, metadata: Dict[str, Any], forward_metadata: 
         if not _encoder_limits_integers():
             _check_json(metadata, "metadata")
     unstructured = _converter.unstructure(payload)
+    sent: Set[str] = set() if payload.trigger.event_data is None else {"event_data"}
     if forward_metadata:
-        unstructured["metadata"] = {key: value for key, value in metadata.items() if key not in _MAPPED_KEYS}
+        forwarded = {key: value for key, value in metadata.items() if key not in _MAPPED_KEYS}
+        unstructured["metadata"] = forwarded
+        sent.update(forwarded)
     encoded = _json.encode(unstructured).encode()
     if metadata:
-        sent = payload.trigger.event_data
-        unsent = metadata if sent is None else {key: value for key, value in metadata.items() if key != "event_data"}
+        unsent = {key: value for key, value in metadata.items() if key not in sent} if sent else metadata
         _json.encode(unsent).encode()
     return encoded
 
@@ -238,14 +243,15 @@ def _encoder_limits_integers() -> bool:
     return 0 < limit <= _PYTHONS_MAX_DIGITS
 
 
-def _map_request(request: Request, metadata: Dict[str, Any], timestamp: str) -> LambdaPayload:
+def _map_request(request: Request, said: Tuple[Any, ...], timestamp: str) -> LambdaPayload:
     """The one place that says which field of the payload comes from where, and what stands in for silence."""
+    metadata, platform, user_id, entity_id, community_id, session_id, _ = said
     community, user, entity = _section(metadata, "community"), _section(metadata, "user"), _section(metadata, "entity")
-    platform = _text(_attribute(request, "platform"), "platform")
-    user_id = _id(_attribute(request, "user_id"), "user_id")
-    entity_id = _id(_attribute(request, "entity_id"), "entity_id")
+    platform = _text(platform, "platform")
+    user_id = _id(user_id, "user_id")
+    entity_id = _id(entity_id, "entity_id")
     return LambdaPayload(
-        community=_map_community(_id(_attribute(request, "community_id"), "community_id"), community),
+        community=_map_community(_id(community_id, "community_id"), community),
         trigger=_map_trigger(request, metadata),
         user=User(
             id=user_id,
@@ -260,7 +266,7 @@ def _map_request(request: Request, metadata: Dict[str, Any], timestamp: str) -> 
                 _said(entity, "platform_entity_id", entity_id), "metadata.entity.platform_entity_id"
             ),
         ),
-        request_id=_id(_attribute(request, "session_id"), "session_id"),
+        request_id=_id(session_id, "session_id"),
         timestamp=timestamp,
     )
 
@@ -328,10 +334,6 @@ def _typed(value: object, path: str, kinds: Tuple[type, ...], what: str) -> Any:
     return value
 
 
-def _scopes(request: Request) -> Tuple[str, ...]:
-    return tuple(_strings(_attribute(request, "scopes"), "scopes"))
-
-
 def _strings(value: object, path: str) -> List[str]:
     # A string is a sequence of strings too, and never what was meant.
     if not isinstance(value, (list, tuple)):
@@ -342,6 +344,19 @@ def _strings(value: object, path: str) -> List[str]:
             raise UnfitRequestError(f"{path}[{index}] must be a string, not {json_kind(item)}")
         _check_text(item, (path, index))
     return [str.__str__(item) for item in items]
+
+
+#: What each request has to say, a command or an event; read at once, which costs less than one by one.
+_SAID = ("metadata", "platform", "user_id", "entity_id", "community_id", "session_id", "scopes")
+_read = operator.attrgetter(*_SAID)
+
+
+def _said_by(request: object) -> Tuple[Any, ...]:
+    """A request's attributes, in the order of _SAID."""
+    try:
+        return _read(request)
+    except AttributeError:
+        return tuple(_attribute(request, name) for name in _SAID)
 
 
 def _attribute(request: object, name: str) -> Any:
