@@ -57,10 +57,15 @@ class StreamedCall:
         else:
             self._task = task
 
+    @property
+    def is_parents(self) -> bool:
+        """Whether this is a child of the process that has the call."""
+        return self._pid != os.getpid()
+
     def leave(self) -> Optional[ExecuteResponse]:
         """Read no further: the response, at once, whatever the thread that reads is at."""
-        if self._pid != os.getpid():
-            return None  # the call is the parent's
+        if self.is_parents:
+            return None
         self.channel.end(self._ending.leave(self._abandoned))
         self.channel.leave()
         self._reader.leave()
@@ -115,6 +120,10 @@ class _Stream:
             raise RuntimeError("a stream has its response when it was read to its end or left")
         return response
 
+    def _check_process(self) -> None:
+        if self._call is not None and self._call.is_parents:
+            raise RuntimeError("this stream is that of the process that forked; begin another in this one")
+
     def __repr__(self) -> str:
         response = self._response or (self._call.channel.response if self._call is not None else None)
         state = "under way" if response is None else response.error_code or "ended"
@@ -157,6 +166,7 @@ class TextStream(_Stream):
         return self
 
     def __next__(self) -> str:
+        self._check_process()
         if self._call is None or self._response is not None:
             raise StopIteration
         if self._steps is not None:
@@ -175,15 +185,22 @@ class TextStream(_Stream):
 
     def _read(self, call: StreamedCall, steps: Generator[Any, Any, Any]) -> str:
         """The next text, in this thread."""
+        # Before: another thread may leave while the first text is awaited.
+        first, self._is_begun = not self._is_begun, True
         try:
-            said = steps.send(True if self._is_begun else None)
-            self._is_begun = True
+            said = steps.send(None if first else True)
             while not isinstance(said, str):
                 said = steps.send(call.wait(said))
-            return said
         except StopIteration as done:
             self._response = done.value or call.leave()
-        raise StopIteration
+            raise StopIteration from None
+        except ValueError:
+            if not getattr(steps, "gi_running", False):
+                raise
+            raise RuntimeError("another thread reads this stream; one at a time can") from None
+        if call.channel.response is not None:
+            raise StopIteration  # it was left meanwhile, and its message may lack this text
+        return said
 
     def close(self) -> None:
         """Leave the stream, if it has not ended: the function runs on, and its answer is read no further.
@@ -242,6 +259,7 @@ class AsyncTextStream(_Stream):
         return self
 
     async def __anext__(self) -> str:
+        self._check_process()
         self._begin()
         if self._call is None:
             raise StopAsyncIteration

@@ -383,12 +383,20 @@ def _pool_classes(read_timeout_s: float) -> Dict[str, type]:
             def connect(self) -> None:
                 super().connect()
                 self.sock.settimeout(read_timeout_s)
+                sending.wait_on(self.sock)
 
             def request(self, *args: object, **kwargs: object) -> None:
                 if self.sock is not None:
                     # urllib3 2 gives a connection that is there already its timeout anew.
                     self.timeout = read_timeout_s
+                    sending.wait_on(self.sock)
                 super().request(*args, **kwargs)
+
+            def getresponse(self, *args: object, **kwargs: object) -> Any:
+                try:
+                    return super().getresponse(*args, **kwargs)
+                finally:
+                    sending.wait_on(None)
 
         return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
 

@@ -103,9 +103,14 @@ class RawStream:
                 return
             self.was_cut = True
             if self._socket is not None:
-                with contextlib.suppress(OSError):
-                    # Of the bare socket: ssl's would have the reader take what comes for text that is not encrypted.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                shut_down(self._socket)
+
+
+def shut_down(connected: socket.socket) -> None:
+    """Have whoever waits on a socket find the end of it."""
+    with contextlib.suppress(OSError):
+        # Of the bare socket: ssl's would have the reader take what comes for text that is not encrypted.
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def _socket_of(http: Any) -> Optional[socket.socket]:

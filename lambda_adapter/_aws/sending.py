@@ -4,6 +4,7 @@ The class of an exception does not say it: a silent TLS handshake is a ReadTimeo
 takes its time.
 """
 
+import socket
 import sys
 import threading
 from types import TracebackType
@@ -14,6 +15,9 @@ import attrs
 #: What this package asks of Lambda, by botocore's names, which are part of its events' names.
 ABOUT_EXECUTIONS = ("GetDurableExecution", "ListDurableExecutionsByFunction", "StopDurableExecution")
 OPERATIONS = ("Invoke", "InvokeWithResponseStream", *ABOUT_EXECUTIONS)
+
+#: Is given a socket, or None for none.
+Hold = Callable[[Optional[socket.socket]], None]
 
 _mine = threading.local()
 
@@ -29,11 +33,13 @@ class Sending:
     Args:
         client: What makes the attempt.
         deadline_s: When nobody waits for its answer any more, by ``monotonic_s``.
+        hold: Is given the socket on which the answer's head is waited for, and None when it has come.
     """
 
-    def __init__(self, client: object = None, deadline_s: Optional[float] = None) -> None:
+    def __init__(self, client: object = None, deadline_s: Optional[float] = None, hold: Optional[Hold] = None) -> None:
         self.client = client
         self.deadline_s = deadline_s
+        self.hold = hold
         #: Whether the call was seen at all: a mocked client, or one that nobody watches, marks nothing.
         self.begun = False
         #: Whether the request left botocore's hands.
@@ -104,6 +110,13 @@ def begin() -> None:
 def current() -> Optional[Sending]:
     """The attempt that this thread makes at this moment."""
     return getattr(_mine, "sending", None)
+
+
+def wait_on(waited_on: Optional[socket.socket]) -> None:
+    """This thread's attempt waits for its answer's head on this socket, or (None) no longer."""
+    sending = current()
+    if sending is not None and sending.hold is not None:
+        sending.hold(waited_on)
 
 
 def _on_call(**_: object) -> None:

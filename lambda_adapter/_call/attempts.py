@@ -7,7 +7,7 @@ import attrs
 
 from .._aws import failures
 from .._aws.failures import Failure
-from .._aws.sending import Sending
+from .._aws.sending import Hold, Sending
 from .._process.clock import monotonic_s
 from .._rules.limits import MAX_ANSWER_BYTES
 from .._text.log_lines import log_line
@@ -194,13 +194,19 @@ class Invoker:
         self, encoded: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool, reader: StreamReader
     ) -> Texts:
         """The same, and the answer is given as it comes."""
-        sent = self._send("invoke_with_response_stream", encoded, number, deadline, may_renew)
+        sent = self._send("invoke_with_response_stream", encoded, number, deadline, may_renew, reader.hold)
         if isinstance(sent, Outcome):
-            return sent
+            return reader.left_before_head() if reader.was_left else sent
         return (yield from reader.read(sent.response, sent.head, encoded.payload, deadline))
 
     def _send(
-        self, operation: str, encoded: EncodedRequest, number: int, deadline: Optional[Deadline], may_renew: bool
+        self,
+        operation: str,
+        encoded: EncodedRequest,
+        number: int,
+        deadline: Optional[Deadline],
+        may_renew: bool,
+        hold: Optional[Hold] = None,
     ) -> Union[Outcome, "_Sent"]:
         """One request, up to the head of its answer."""
         try:
@@ -209,7 +215,7 @@ class Invoker:
             check_not_interrupted(exc)
             return failed(failures.from_set_up(exc))
         arguments = self.arguments.of_attempt(encoded, number, deadline.epoch_ms if deadline else None)
-        sending = Sending(getattr(shared, "client", shared), deadline.at_s if deadline else None)
+        sending = Sending(getattr(shared, "client", shared), deadline.at_s if deadline else None, hold)
         try:
             with sending:
                 response = getattr(shared, operation)(**arguments)

@@ -1,6 +1,8 @@
 """One answer that is read as it comes: by ``execute_stream`` and ``execute_stream_async`` alike."""
 
 import json
+import os
+import socket
 import threading
 from typing import Any, Callable, Generator, Mapping, Optional
 
@@ -8,7 +10,7 @@ import attrs
 
 from .._aws import failures
 from .._aws.failures import Failure
-from .._aws.raw_stream import RawStream
+from .._aws.raw_stream import RawStream, shut_down
 from .._process.clock import monotonic_s
 from .._wire.answer import InvalidAnswerError, ToldError, decode_function_error
 from .._wire.frames import Complete, FrameError
@@ -35,7 +37,10 @@ class StreamReader:
         self._progress = progress
         self._clock = clock
         self._lock = threading.RLock()  # a finalizer may leave, whatever this thread is at
-        # Both are changed under the lock.
+        self._pid = os.getpid()
+        # All below is changed under the lock.
+        #: The connection, while the answer's head is waited for.
+        self._socket: Optional[socket.socket] = None
         self._raw: Optional[RawStream] = None
         self._left = False
 
@@ -49,8 +54,24 @@ class StreamReader:
         with self._lock:
             self._left = True
             raw = self._raw
+            self._cut_head()
         if raw is not None:
             raw.cut()
+
+    def hold(self, waited_on: Optional[socket.socket]) -> None:
+        """The answer's head is waited for on this socket, or (None) it has come."""
+        with self._lock:
+            self._socket = waited_on
+            self._cut_head()
+
+    def _cut_head(self) -> None:
+        # Under the lock: once the head has come, the socket may be another call's. In a child it is the parent's.
+        if self._left and self._socket is not None and self._pid == os.getpid():
+            shut_down(self._socket)
+
+    def left_before_head(self) -> Outcome:
+        """The outcome of an attempt whose reader has left while its head was waited for."""
+        return _abandoned(self._progress)
 
     def abandoned(self) -> Result:
         """The result of a call whose reader has left."""

@@ -352,6 +352,34 @@ def test_a_read_in_another_thread_ends_with_close(make_local, talker):
     assert_abandoned(stream.response)
 
 
+@pytest.mark.parametrize("total_timeout", [None, 60.0], ids=["no deadline", "a deadline"])
+def test_a_wait_for_the_head_in_another_thread_ends_with_close(serve, make_adapter, total_timeout):
+    server = serve(fs.hang())
+    adapter = make_adapter(endpoint_url=server.endpoint_url, read_timeout=60.0, total_timeout=total_timeout)
+    stream, texts = adapter.execute_stream(REQUEST), []
+    reader = threading.Thread(target=lambda: texts.extend(stream))
+    reader.start()
+    until(lambda: server.requests)
+    stream.close()
+    reader.join(SOON_S)
+    assert (reader.is_alive(), texts, places_taken(adapter)) == (False, [], 0)
+    assert_abandoned(stream.response, executed="maybe", message=None)
+    assert len(server.requests) == 1
+
+
+def test_two_threads_cannot_read_one_stream(serve, make_adapter):
+    server = serve(fs.hang())
+    stream = make_adapter(endpoint_url=server.endpoint_url, read_timeout=60.0).execute_stream(REQUEST)
+    reader = threading.Thread(target=lambda: list(stream))
+    reader.start()
+    until(lambda: server.requests)
+    with pytest.raises(RuntimeError, match="another thread reads this stream"):
+        next(stream)
+    stream.close()
+    reader.join(SOON_S)
+    assert not reader.is_alive()
+
+
 async def reading(stream):
     """A task that waits for the next text."""
     task = asyncio.ensure_future(stream.__anext__())
@@ -387,6 +415,56 @@ def test_a_reader_of_the_loop_leaves(make_local, talker, leave):
     asyncio.run(main())
     assert [attempt.error_code for attempt in attempts] == ["abandoned"]
     assert (adapter.health.total_requests, talker.running) == (0, 1)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("leave", ["cancel", "aclose", "drop"])
+def test_a_reader_who_leaves_before_the_head_frees_the_place(serve, make_adapter, tmp_path, monkeypatch, leave, scheme):
+    """The usual wait of a chat: a model that has yet to say its first word."""
+
+    async def main():
+        for number in range(4):
+            stream = adapter.execute_stream_async(REQUEST)
+            task = await reading(stream)
+            await until_async(lambda: len(server.requests) > number)  # noqa: B023
+            if leave == "drop":
+                task.cancel()
+                await asyncio.wait({task})
+                del stream, task
+                gc.collect()
+            elif leave == "cancel":
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                await stream.aclose()
+            else:
+                await stream.aclose()
+                await asyncio.wait({task})
+            await until_async(lambda: places_taken(adapter) == 0)
+        async with adapter.execute_stream_async(REQUEST) as stream:
+            assert [text async for text in stream] == list(TEXTS)
+
+    context, pem = fs.tls_contexts(tmp_path) if scheme == "https" else (None, None)
+    if pem:
+        monkeypatch.setenv("AWS_CA_BUNDLE", pem)
+    attempts = []
+    with fs.FaultServer([*[fs.hang()] * 4, streamed(*TEXTS)], tls=context) as server:
+        adapter = make_adapter(
+            endpoint_url=server.endpoint_url, read_timeout=60.0, max_concurrency=1, on_attempt=attempts.append
+        )
+        asyncio.run(main())
+    assert [attempt.error_code for attempt in attempts] == ["abandoned"] * 4 + [None]
+
+
+def test_a_connection_that_has_given_its_head_is_cut_for_nobody(serve, make_adapter):
+    """Once an answer is there its connection may be another call's."""
+    server = serve([fs.aws_error("ResourceNotFoundException", 404), streamed(*TEXTS)])
+    adapter = make_adapter(endpoint_url=server.endpoint_url)
+    first = adapter.execute_stream(REQUEST)
+    assert list(first) == []
+    first._call.leave()
+    assert read_sync(adapter, REQUEST).texts == list(TEXTS)
+    assert server.connections == 1
 
 
 class Connections(fs.FaultServer):
@@ -631,10 +709,15 @@ def test_a_childs_copy_of_a_stream_does_not_end_it(make_local, talker, total_tim
         assert next(stream) == "1 "
         pid = os.fork()
         if pid == 0:
+            told = False
+            try:
+                next(stream)
+            except RuntimeError as error:
+                told = "of the process that forked" in str(error)
             stream.close()
             del stream
             gc.collect()
-            os._exit(0)
+            os._exit(0 if told else 1)
         assert os.waitpid(pid, 0)[1] == 0
         talker.steps.release()
         assert next(stream) == "2 "
