@@ -21,11 +21,16 @@ class _OneThreads:
         return getattr(self._stdout if threading.current_thread() is self._owner else sys.stderr, name)
 
 
+_kept: List[object] = []
+
+
 @contextlib.contextmanager
 def handlers_print_to_stderr() -> Iterator[None]:
     """While it lasts, stdout is this thread's alone; handlers run in others."""
     before = sys.stdout
     sys.stdout = _OneThreads(before)
+    # Up to Python 3.13 print crashes where another thread frees the stream to which it is just printing.
+    _kept.append(sys.stdout)
     try:
         yield
     finally:

@@ -82,13 +82,18 @@ class _LogOfCalls(logging.Handler):
         return False
 
 
+_STREAMS = ("stdout", "stderr")
+
+
 class _Ears:
     """Listens for as long as there are calls."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the two below
+        self._lock = threading.Lock()  # guards all below
+        #: Of each stream that there was, by its id, for good: up to Python 3.13 ``print`` crashes where another thread
+        #: frees what it is just printing to.
+        self._tees: Dict[int, _Tee] = {}
         self._calls: Set[LambdaContext] = set()
-        self._tees: Dict[str, _Tee] = {}
         self._handler = _LogOfCalls()
 
     def begin(self, call: LambdaContext) -> None:
@@ -96,12 +101,11 @@ class _Ears:
             self._calls.add(call)
             # Not for longer than needed: basicConfig does nothing where there is a handler already.
             logging.root.addHandler(self._handler)
-            for name in ("stdout", "stderr"):
+            for name in _STREAMS:
                 stream = getattr(sys, name)
                 # Others put streams of their own there at any time: pytest does for each phase of a test.
                 if stream is not None and not isinstance(stream, _Tee):
-                    self._tees[name] = _Tee(stream)
-                    setattr(sys, name, self._tees[name])
+                    setattr(sys, name, self._tees.setdefault(id(stream), _Tee(stream)))
 
     def end(self, call: LambdaContext) -> None:
         with self._lock:
@@ -109,10 +113,10 @@ class _Ears:
             if self._calls:
                 return
             logging.root.removeHandler(self._handler)
-            for name, tee in self._tees.items():
-                if getattr(sys, name) is tee:
+            for name in _STREAMS:
+                tee = getattr(sys, name)
+                if isinstance(tee, _Tee):
                     setattr(sys, name, tee.stream)
-            self._tees.clear()
 
 
 _ears = _Ears()

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ import pytest
 
 from lambda_adapter.local import LocalLambda
 from support.local_lambda import WAIT_S, HeldHandler, log_of, post
+from support.paths import PACKAGES
 from support.runtime_cases import handler as case_handler
 
 ENVIRON_CLASS = type(os.environ)
@@ -368,3 +370,40 @@ def test_what_the_refusal_advises_works() -> None:
 
     with LocalLambda({"f": lambda event, context: asyncio.run(double(event, context))}) as local:
         assert answer(local, "f", 2) == 4
+
+
+PRINTS_WHILE_CALLS_COME_AND_GO = """
+import sys, threading
+from lambda_adapter.local.output import output_of
+
+class Call:
+    aws_request_id = "1"
+
+def calls():
+    while not over:
+        with output_of(Call(), []):
+            pass
+
+over = False
+sys.setswitchinterval(1e-5)
+threads = [threading.Thread(target=calls) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for number in range(20_000):
+    print("line", number)
+over = True
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_whoever_prints_meanwhile_prints_on():
+    """Up to Python 3.13 print() crashes where another thread frees the stream that it is printing to."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTS_WHILE_CALLS_COME_AND_GO],
+        env={**os.environ, "PYTHONPATH": str(PACKAGES)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "".join(f"line {number}\n" for number in range(20_000))
