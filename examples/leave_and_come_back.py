@@ -42,11 +42,9 @@ class Bot:
         # Before the call: whoever dies within it still knows for whom to ask. The session_id is enough for that.
         self.remember(request.session_id, channel, None)
         execution = self.adapter.start(request)
-        if execution.error_code is not None:
-            self.say(channel, "That did not work just now. Please ask again in a moment.")
-            self.forget(request.session_id)
-            return
-        self.remember(request.session_id, channel, execution)
+        if execution.error_code is None:
+            self.remember(request.session_id, channel, execution)
+        # Also after an error, which may have come behind the beginning: pay finds out whether it runs.
         self.say(channel, "Working on it ...")
 
     def pay(self, wait_s: float) -> int:
@@ -55,7 +53,10 @@ class Bot:
         for session_id, channel, kept in owed:
             execution = Execution.from_dict(json.loads(kept)) if kept else session_id
             response = self.adapter.result(execution, wait=wait_s)
-            if response.error_code == "pending":
+            # "maybe": nothing could be learned, and it is owed as before. But for not_found: it was never begun.
+            if response.error_code == "pending" or (
+                response.invocation.executed == "maybe" and response.error_code != "not_found"
+            ):
                 continue
             self.say(channel, response.user_message())
             self.forget(session_id)

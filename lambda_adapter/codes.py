@@ -154,6 +154,7 @@ CODES: Dict[ErrorCode, Code] = {
         "no such function, version or alias in this region and account",
         _BROKEN,
         "Deploy it; or check its name, --function-prefix, --qualifier, --region and the credentials' account.",
+        executed=("no", "maybe", "yes"),
         general=True,
     ),
     "access_denied": Code(
@@ -165,7 +166,7 @@ CODES: Dict[ErrorCode, Code] = {
     "invalid_parameter": Code(
         "AWS refused the request",
         _BROKEN,
-        "Check the function's name, --qualifier and --isolate-communities.",
+        "Check the function's name, --qualifier (a durable function needs one) and --isolate-communities.",
     ),
     "configuration_error": Code(
         "the function, its resources or the endpoint are not set up to be invoked",

@@ -20,8 +20,8 @@ class Execution:
         session_id: As in the request; "" when it could not be sent.
         function_name: As the adapter's ``function_name``.
         arn: AWS's ARN; None when AWS did not say.
-        error_code: Why it was not begun, or perhaps not: one of the error codes; None when it runs.
-        error: Why it was not begun, for the bot's operator; None when it runs.
+        error_code: Why it was not begun, or perhaps not: one of the error codes; None when it runs, or has run.
+        error: Why it was not begun, for the bot's operator; None when it runs, or has run.
     """
 
     name: str
@@ -33,9 +33,9 @@ class Execution:
     arn: Optional[str] = None
     """AWS's ARN; None when AWS did not say."""
     error_code: Optional[ErrorCode] = None
-    """Why it was not begun, or perhaps not: one of the error codes; None when it runs."""
+    """Why it was not begun, or perhaps not: one of the error codes; None when it runs, or has run."""
     error: Optional[str] = None
-    """Why it was not begun, for the bot's operator; None when it runs."""
+    """Why it was not begun, for the bot's operator; None when it runs, or has run."""
 
     def to_dict(self) -> Dict[str, Any]:
         """The execution as plain values, ready for ``json.dumps``."""

@@ -117,7 +117,9 @@ class _Stream:
         """
         response = self._response or (self._call.channel.response if self._call is not None else None)
         if response is None:
-            raise RuntimeError("a stream has its response when it was read to its end or left")
+            raise RuntimeError(
+                "a stream has its response when it was read to its end or left: ask for it below the `with`"
+            )
         return response
 
     def _check_process(self) -> None:

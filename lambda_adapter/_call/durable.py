@@ -1,7 +1,7 @@
 """What ``start``, ``result`` and ``stop`` do: the calls about one function's durable executions."""
 
 import contextlib
-from typing import Any, Callable, Generator, Optional, Tuple, Union
+from typing import Any, Callable, Generator, Mapping, Optional, Tuple, Union
 
 from .._aws import failures
 from .._aws.failures import Failure
@@ -96,7 +96,12 @@ class DurableCalls:
         steps = self._result_steps(wanted, wait_s, ending)
         if deadline is None:
             return Job(steps, needs_place=needs_place)
-        return Job(steps, needs_place=needs_place, deadline_s=deadline.at_s, late=ending.late)
+        looked_up_to = deadline  # for mypy: no longer optional
+
+        def late() -> Optional[ExecuteResponse]:
+            return ending.finish(_late(looked_up_to, "the execution may still run"))
+
+        return Job(steps, needs_place=needs_place, deadline_s=deadline.at_s, late=late)
 
     def stop_job(
         self, execution: Union[Execution, Id], needs_place: bool
@@ -112,14 +117,16 @@ class DurableCalls:
         deadline, function_name = Deadline.after(self._total_timeout_s), self._arguments.function_name
 
         def late() -> ExecuteResponse:
-            cause = f"{deadline.cause}; the execution may have been stopped"
-            return to_response(Result(failed(Failure("timeout", cause, executed="maybe"))), function_name)
+            return to_response(_late(deadline, "the execution may have been stopped"), function_name)
 
         return Job(steps, needs_place=needs_place, deadline_s=deadline.at_s, late=late)
 
     def _wanted(self, execution: Union[Execution, Id]) -> Union[Wanted, Failure]:
         """The execution that is meant, if it can be one of this function."""
         kept = execution if isinstance(execution, Execution) else None
+        if isinstance(execution, Mapping):
+            what = "an Execution or a session_id, not a dict; Execution.from_dict makes one of what to_dict gave"
+            return Failure("invalid_request", f"the execution must be {what}")
         try:
             session_id = check_session_id(execution.session_id if isinstance(execution, Execution) else execution)
         except UnfitRequestError as exc:
@@ -130,7 +137,7 @@ class DurableCalls:
         if kept.name != name:
             return Failure("invalid_request", "the execution is one of another function, or of another session_id")
         foreign = None if kept.arn is None else self._executions.why_foreign(kept.arn, name)
-        return Failure("invalid_request", foreign) if foreign else Wanted(name, kept.arn)
+        return Failure("invalid_request", f"the execution has {foreign}") if foreign else Wanted(name, kept.arn)
 
     def _result_steps(self, wanted: Wanted, wait_s: float, ending: Ending) -> Steps[Any]:
         if self._is_closed():
@@ -156,3 +163,8 @@ class DurableCalls:
             return self._refuse(Failure("closed", "the adapter is closed"))
         outcome = yield from self._executions.stop(wanted)
         return to_response(Result(outcome), self._arguments.function_name)
+
+
+def _late(deadline: Deadline, cause: str) -> Result:
+    """The time is up for a call that makes no attempt."""
+    return Result(failed(Failure("timeout", f"{deadline.cause}; {cause}", executed="maybe")))

@@ -73,7 +73,7 @@ class Ending:
     def _record(self, result: Result, counts: bool = True) -> ExecuteResponse:
         code = result.outcome.error_code
         if self._era is not None:
-            self._circuit.leave(self._era, effect_of(code))
+            self._circuit.leave(self._era, "ignores" if result.outcome.is_old else effect_of(code))
         if counts and (code is None or CODES[code].counts):
             self._health.record(success=code is None)
         log_end(result, self._function_name, self._request_id)

@@ -106,17 +106,17 @@ class Executions:
         self._renew = renew
         self._clock = clock
 
-    def why_foreign(self, arn: str, name: str) -> Optional[str]:
+    def why_foreign(self, arn: object, name: str) -> Optional[str]:
         """Why an ARN can be no execution of this function's and name; None when it can."""
         parts = parse_execution_arn(arn)
         if parts is None:
-            return "the execution's arn is none of a durable execution"
+            return "an arn that is none of a durable execution"
         account = _ACCOUNT.search(self._function.text)
         if (parts.region, parts.function) != (self._region, self._function.name) or (
             account is not None and parts.account != account[1]
         ):
-            return "the execution's arn is one of another function"
-        return None if parts.name == name else "the execution's arn is one of another session_id"
+            return "the arn of another function's execution"
+        return None if parts.name == name else "the arn of another session_id's execution"
 
     def attach(
         self, encoded: EncodedRequest, name: str, refusal: Outcome, deadline: Optional[Deadline], waits: bool
@@ -141,7 +141,7 @@ class Executions:
         left_s = self._answer_timeout_s
         if deadline is not None:
             left_s = min(left_s, deadline.at_s - self._clock())
-        patience, wanted, is_same = _Patience(left_s, self._clock), Wanted(name), False
+        patience, wanted, is_same, is_first = _Patience(left_s, self._clock), Wanted(name), False, True
         while True:
             reply = yield from self._look(wanted, patience)
             if isinstance(reply, Failure):
@@ -156,7 +156,8 @@ class Executions:
                     return Outcome(executed="yes", answer=QUEUED, head=_head(reply), attached=True)
             outcome = _outcome(reply, encoded.payload)
             if outcome is not None:
-                return attrs.evolve(outcome, attached=True)
+                return attrs.evolve(outcome, attached=True, is_old=is_first)
+            is_first = False
             delay_s = patience.next_delay_s()
             if delay_s is None:
                 return attrs.evolve(failed(_late(deadline), _head(reply)), attached=True)
@@ -250,7 +251,7 @@ class Executions:
         reply = yield from self._persistently(
             lambda: self._ask("GetDurableExecution", DurableExecutionArn=arn), patience
         )
-        return reply if isinstance(reply, Failure) else {"DurableExecutionArn": arn, **reply}
+        return reply if isinstance(reply, Failure) else {**reply, "DurableExecutionArn": arn}
 
     def _persistently(self, ask: Callable[[], Union[Mapping[str, Any], Failure]], patience: _Patience) -> _Asking:
         """``ask``, again where that may help: as often as there are retries, and as long as there is patience."""
@@ -289,14 +290,18 @@ class Executions:
             )
             if isinstance(reply, Failure):
                 return reply
-            listed = reply.get("DurableExecutions")
-            # A given client may have been taught to answer anything.
-            executions = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
-            found += [each for each in executions if any_name or each.get("DurableExecutionName", name) == name]
+            listed = reply.get("DurableExecutions") or []
+            if not isinstance(listed, list) or not all(isinstance(each, Mapping) for each in listed):
+                return _odd("a list of executions that is none")
+            found += [each for each in listed if any_name or each.get("DurableExecutionName", name) == name]
             if any_name or not reply.get("NextMarker"):
                 break
             more = {"Marker": reply["NextMarker"]}
-        return max(found, key=_started_s, default={})
+        else:
+            return _odd(f"a list of executions that does not end within {_MAX_PAGES} pages")
+        newest = max(found, key=_started_s, default={})
+        foreign = None if any_name or not newest else self.why_foreign(newest.get("DurableExecutionArn"), name)
+        return _odd(foreign) if foreign else newest
 
     def _ask(self, operation: str, **arguments: Any) -> Union[Mapping[str, Any], Failure]:
         """One request and its answer. Raises nothing that is an Exception."""
@@ -361,6 +366,11 @@ def _of_reading(failure: Failure, operation: str) -> Failure:
     else:
         cause = f"{operation}: {cause}"
     return attrs.evolve(failure, cause=cause, executed="maybe")
+
+
+def _odd(what: str) -> Failure:
+    """An answer of which nothing can be known, least of all that there is no execution."""
+    return Failure("invalid_response", f"the endpoint gave {what}", executed="maybe")
 
 
 def _not_found() -> Outcome:

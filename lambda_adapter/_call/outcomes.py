@@ -28,6 +28,8 @@ class Outcome:
     head: Head = NO_HEAD
     #: Whether it is that of a durable execution which was there already.
     attached: bool = False
+    #: Whether that had ended before the call: it says nothing of the function now.
+    is_old: bool = False
     #: Why no further attempt may follow, whatever the failure's code allows: the text has been seen, for example.
     final: Optional[WhyEnded] = None
 

@@ -73,7 +73,7 @@ QUEUED = FunctionAnswer(success=True, message="Lambda function queued")
 PERMITTED = FunctionAnswer(success=True, message="Lambda function can be invoked")
 
 #: The answer to a StopDurableExecution.
-STOPPED = FunctionAnswer(success=True, message="Lambda execution stopped")
+STOPPED = FunctionAnswer(success=True, message="Lambda execution stopped, unless it had ended before")
 
 
 def to_text(body: bytes) -> str:

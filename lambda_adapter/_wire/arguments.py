@@ -69,6 +69,8 @@ class InvokeArguments:
 
     def check(self, encoded: EncodedRequest) -> None:
         """Raise UnfitRequestError for a request that the arguments cannot hold."""
+        if self.durable and encoded.session_id == "":
+            raise UnfitRequestError("session_id must not be empty: with durable all such requests would be one run")
         if self.isolate_communities and not _is_tenant(str(encoded.community)):
             raise UnfitRequestError(
                 "community_id must be 1 to 256 letters, digits, spaces and . _ : / = + - @ "

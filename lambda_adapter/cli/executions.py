@@ -101,7 +101,7 @@ def run_stop(args: argparse.Namespace) -> int:
 def _wanted(args: argparse.Namespace) -> Union[Execution, Id]:
     """The execution, or the session id, that was named."""
     if (args.session_id is None) == (args.execution is None):
-        raise UsageError("either SESSION_ID or --execution must be given")
+        raise UsageError("one of SESSION_ID and --execution must be given, and not both")
     if args.execution is None:
         session_id: str = args.session_id
         return session_id

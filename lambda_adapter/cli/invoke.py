@@ -133,6 +133,8 @@ def _streamed(adapter: LambdaAdapter, request: ExecuteRequest) -> ExecuteRespons
     """Print the text as it comes, and end its last line."""
     if adapter.invocation_type != "RequestResponse":
         raise UsageError("--stream goes without --invocation-type Event, which has no answer")
+    if adapter.durable:
+        raise UsageError("--stream goes without --durable: a call is durable or streamed")
     text = "\n"
     with adapter.execute_stream(request) as stream:
         for text in stream:

@@ -118,7 +118,8 @@ def told_as_options(names: Iterable[str]) -> Iterator[None]:
     except ValueError as error:
         # A name of one word is also an ordinary one: only where it begins a statement is it the parameter.
         known = "|".join(name if "_" in name else rf"{name}(?= must| is )" for name in names)
-        text = re.sub(rf"(?<![\w'\"-])({known})(?![\w'\"-])", lambda found: to_option(found[0]), str(error))
+        text = re.sub(r"\bor as qualifier$", "or as --qualifier", str(error))
+        text = re.sub(rf"(?<![\w'\"-])({known})(?![\w'\"-])", lambda found: to_option(found[0]), text)
         raise UsageError(shown(text.replace("function_identifier", "FUNCTION"), 400)) from None
 
 

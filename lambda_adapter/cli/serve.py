@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     logging.getLogger("lambda_adapter").addHandler(refusals)
     with contextlib.closing(local), handlers_print_to_stderr():
         try:
-            _print_settings(local.endpoint_url, functions, args.region or _REGION)
+            _print_settings(local.endpoint_url, functions, args.region or _REGION, args.durable)
             # Printed here, not where it happens: a reader that has gone, or Ctrl-C, is this thread's affair.
             while True:
                 with contextlib.suppress(queue.Empty):
@@ -114,15 +114,16 @@ def _functions(specs: "list[str]", load: Callable[[str], Handler]) -> Dict[str, 
     return functions
 
 
-def _print_settings(url: str, functions: Mapping[str, Handler], region: str) -> None:
-    first = next(iter(functions))
+def _print_settings(url: str, functions: Mapping[str, Handler], region: str, durable: bool) -> None:
+    module = next(iter(functions))
+    function, more = (f"{module}:live", ", durable=True") if durable else (module, "")
     print(
         f"Serving {', '.join(functions)} on {url} until Ctrl-C. To call it, set\n\n"
         f"    export AWS_ENDPOINT_URL_LAMBDA={url} AWS_DEFAULT_REGION={region}\n"
         "    export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local\n\n"
         "or make the adapter\n\n"
-        f'    LambdaAdapter("{first}", "{region}", "{first}", endpoint_url="{url}",\n'
-        '                  aws_access_key_id="local", aws_secret_access_key="local")\n',
+        f'    LambdaAdapter("{function}", "{region}", "{module}", endpoint_url="{url}",\n'
+        f'                  aws_access_key_id="local", aws_secret_access_key="local"{more})\n',
         flush=True,
     )
 

@@ -22,6 +22,8 @@ from .invoke_api import HttpAnswer, RefusedError, no_such_operation
 _POLL_S = 0.02  # how long disconnect() may wait for the accepting thread to look up; costs 0.5 % of a core
 _LINGER_S = 1.0  # how long a silent client may keep a connection that has had its last answer
 
+#: Refusals of which the log tells, because a caller may not look for what they say.
+_NEWS = ("AccessDeniedException", "UnknownOperationException")
 #: What containers call the machine that they run on.
 _CONTAINERS = re.compile(r"(host|gateway)\.docker\.internal(:[0-9]*)?|host\.containers\.internal(:[0-9]*)?", re.ASCII)
 
@@ -145,6 +147,8 @@ class _Connection(BaseHTTPRequestHandler):
             raise RefusedError(403, "AccessDeniedException", text)
 
     def _refused(self, refused: RefusedError) -> HttpAnswer:
+        if refused.answer.headers.get("x-amzn-ErrorType") not in _NEWS:
+            return refused.answer  # AWS would say the same
         asked = f"{self.command} {shown(self.path.partition('?')[0], 100)}"
         log_line(logging.WARNING, "LocalLambda refused a request:", {"cause": f"{asked}: {refused}"})
         return refused.answer

@@ -63,7 +63,7 @@ def test_stop_ends_it(run, shop):
     shop.let_go.clear()
     run("start", *REQUEST)
     code, response, _ = run("stop", "july")
-    assert (code, response["message"]) == (0, "Lambda execution stopped")
+    assert (code, response["message"]) == (0, "Lambda execution stopped, unless it had ended before")
     assert run("result", "july")[1]["error_code"] == "function_error"
     assert run("stop", "june")[:2][0] == 1
 
@@ -101,8 +101,8 @@ def test_serve_can_be_durable(tmp_path):
     [
         pytest.param(["start", "shop", "--command", "x"], "durable needs a version or an alias", id="unqualified"),
         pytest.param(["start", "shop:1"], "--command is missing", id="no command"),
-        pytest.param(["result", "shop:1"], "either SESSION_ID or --execution", id="nothing wanted"),
-        pytest.param(["stop", "shop:1", "a", "--execution", "{}"], "either SESSION_ID or --execution", id="both"),
+        pytest.param(["result", "shop:1"], "one of SESSION_ID and --execution", id="nothing wanted"),
+        pytest.param(["stop", "shop:1", "a", "--execution", "{}"], "one of SESSION_ID and --execution", id="both"),
         pytest.param(["result", "shop:1", "--execution", "{}"], "name of an Execution is missing", id="no execution"),
         pytest.param(["result", "shop:1", "--execution", "nowhere.json"], "nowhere.json cannot be read", id="no file"),
         pytest.param(["result", "shop:1", "a", "--wait", "-1"], "--wait must be from 0", id="a wait before now"),

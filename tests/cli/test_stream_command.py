@@ -11,6 +11,7 @@ from lambda_adapter.local.event_stream import payload_chunk
 from support import fault_server as fs
 from support.calls import CREDENTIALS
 from support.commands import on_terminal, start
+from support.durable import needs_executions
 from support.event_streams import body_of, frames_of
 
 HANDLERS = """
@@ -76,6 +77,13 @@ def test_an_event_is_not_streamed(run):
     code, out, err = run("invoke", "f", "--command", "x", "--stream", "--invocation-type", "Event")
     assert (code, out) == (2, "")
     assert err == "lambda-adapter: --stream goes without --invocation-type Event, which has no answer\n"
+
+
+@needs_executions
+def test_a_durable_call_is_not_streamed(run):
+    code, out, err = run("invoke", "f:1", "--command", "x", "--stream", "--durable")
+    assert (code, out) == (2, "")
+    assert err == "lambda-adapter: --stream goes without --durable: a call is durable or streamed\n"
 
 
 def test_each_text_is_printed_when_it_comes(serve):

@@ -175,15 +175,31 @@ class TestExecute:
             (1, "already_started", "yes", "permanent"),
         ]
 
-    def test_a_circuit_counts_what_an_attached_call_came_to_and_not_other_words(self, local):
+    def test_a_circuit_counts_runs_and_neither_old_outcomes_nor_other_words(self, local):
         breaker = CircuitBreaker(failure_threshold=2, reset_timeout=60)
         with shop_adapter(local.endpoint_url, circuit_breaker=breaker) as adapter:
             adapter.execute(ask("one", "raise"))
             for _ in range(3):
                 assert adapter.execute(ask("one", "other")).error_code == "already_started"
-            assert adapter.execute(ask("one", "raise")).error_code == "function_error"
-            assert adapter.execute(ask("two")).error_code == "circuit_open"
+                # One run has failed, however often its outcome is asked for.
+                assert adapter.execute(ask("one", "raise")).error_code == "function_error"
+            assert adapter.get_module_info()["circuit_breaker"]["consecutive_failures"] == 1
+            adapter.execute(ask("two", "raise"))
+            assert adapter.execute(ask("three")).error_code == "circuit_open"
             assert adapter.result("one").error_code == "function_error"
+
+    def test_an_empty_session_id_names_no_run(self, adapter, shop):
+        for response in (adapter.execute(ask("")), adapter.execute(ask(""))):
+            assert (response.error_code, response.invocation.executed) == ("invalid_request", "no")
+            assert "session_id must not be empty" in response.error
+        assert adapter.start(ask("")).error_code == "invalid_request"
+
+    def test_what_to_dict_gave_is_no_execution_yet(self, adapter):
+        kept = adapter.start(ask()).to_dict()
+        for method in (adapter.result, adapter.stop):
+            response = method(kept)
+            assert response.error_code == "invalid_request"
+            assert "Execution.from_dict makes one" in response.error
 
     def test_an_old_outcome_says_nothing_of_the_present_to_a_circuit(self, local):
         breaker = CircuitBreaker(failure_threshold=2, reset_timeout=60)
@@ -291,7 +307,7 @@ class TestStartAndResult:
         shop.let_go.clear()
         execution = adapter.start(ask())
         stopped = run(adapter, "stop" + suffix, execution)
-        assert (stopped.success, stopped.message) == (True, "Lambda execution stopped")
+        assert (stopped.success, stopped.message) == (True, "Lambda execution stopped, unless it had ended before")
         response = run(adapter, "result" + suffix, "purchase-1")
         assert response.error_code == "function_error"
         assert "stopped" in response.error
@@ -351,6 +367,15 @@ class TestStartAndResult:
             response = run(adapter, "stop" + suffix, "one")
         assert (response.error_code, response.invocation.executed) == ("timeout", "maybe")
         assert "total_timeout" in response.error
+
+    @pytest.mark.parametrize("method", ["result", "stop"])
+    @TWINS
+    def test_a_late_answer_was_no_attempt(self, method, suffix):
+        with fs.FaultServer(fs.hang()) as server, shop_adapter(server.endpoint_url, total_timeout=0.2) as adapter:
+            given = {"wait": 0} if method == "result" else {}
+            response = run(adapter, method + suffix, "one", **given)
+        assert (response.error_code, response.invocation.attempts) == ("timeout", 0)
+        assert "attempt" not in response.error
 
     def test_a_closed_adapter_says_so(self, adapter):
         adapter.close()

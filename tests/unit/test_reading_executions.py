@@ -234,6 +234,43 @@ def test_the_same_words_attach(change):
     assert (outcome.error_code, outcome.attached, goes_on, delays) == (None, True, True, [0.25])
 
 
+@pytest.mark.parametrize(("replies", "is_old"), [([DONE], True), ([RUNNING, DONE], False)], ids=["ended", "running"])
+def test_what_had_ended_before_the_call_is_old(replies, is_old):
+    outcome, _, _ = attach(Aws(replies))
+    assert (outcome.attached, outcome.is_old) == (True, is_old)
+
+
+FOREIGN = {
+    "another function's": ARN.replace(":dice:", ":other:"),
+    "another name's": ARN.replace(NAME, "other"),
+    "no ARN": "not-an-arn",
+    "a number": 5,
+}
+
+
+@pytest.mark.parametrize("arn", FOREIGN.values(), ids=list(FOREIGN))
+def test_a_list_that_names_a_foreign_execution_is_followed_nowhere(arn):
+    aws = Aws(listed=[{"DurableExecutions": [{"DurableExecutionArn": arn, "DurableExecutionName": NAME}]}])
+    outcome, _ = result(aws, arn=None)
+    assert (outcome.error_code, outcome.executed, aws.count("get")) == ("invalid_response", "maybe", 0)
+
+
+def test_an_answer_about_a_foreign_execution_does_not_lead_there():
+    aws = Aws([{**RUNNING, "DurableExecutionArn": FOREIGN["another function's"]}, DONE])
+    result(aws)
+    assert [asked for what, asked in aws.asked if what == "get"] == [{"DurableExecutionArn": ARN}] * 2
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [{"DurableExecutions": [], "NextMarker": "m"}, {"DurableExecutions": "abc"}, {"DurableExecutions": [None, 5]}],
+    ids=["without an end", "text", "of no objects"],
+)
+def test_of_a_list_that_is_none_nothing_is_known(listed):
+    outcome, _ = result(Aws(listed=[listed]), arn=None)
+    assert (outcome.error_code, outcome.executed) == ("invalid_response", "maybe")
+
+
 @pytest.mark.parametrize("change", OTHER.values(), ids=list(OTHER))
 def test_other_words_are_already_started(change):
     outcome, _, delays = attach(Aws([{**DONE, "InputPayload": json.dumps({**json.loads(PAYLOAD), **change})}]))
