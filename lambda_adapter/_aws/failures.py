@@ -157,6 +157,10 @@ def from_exception(exc: BaseException, sending: Optional[Sending] = None, client
             # Connected it was, or a frame would say otherwise: urllib3 says of any connection through a proxy that has
             # broken that the proxy cannot be reached.
             failure = Failure("connection_lost", f"{CODES['connection_lost'].cause} {_named(exc)}")
+        if failure.error_code == "internal_error" and trace.is_within("botocore.parsers"):
+            # botocore takes an answer for what its model says, and stumbles where that is not so.
+            code, cause, executed, _ = _EXCEPTIONS["ResponseParserError"]
+            failure = Failure(code, f"{cause} {_named(exc)}", executed=executed)
     return _after_others(failure) if _ran_before(sending) else failure
 
 

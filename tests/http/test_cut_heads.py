@@ -81,8 +81,24 @@ def test_half_a_list_is_not_an_empty_one(place):
         (b"<html>", 0, "invalid_response"),
         (b"null", 0, "invalid_response"),
         (b"[" * 100_000, 0, "invalid_response"),
+        (b'{"DurableExecutions": "abc"}', 0, "invalid_response"),
+        (b'{"DurableExecutions": [null, 5]}', 0, "invalid_response"),
+        (b'{"DurableExecutions": [{"StartTimestamp": "zz"}]}', 0, "invalid_response"),
     ],
-    ids=["whole", "less 1 byte", "half", "no body", "empty", "array", "page", "null", "deep"],
+    ids=[
+        "whole",
+        "less 1 byte",
+        "half",
+        "no body",
+        "empty",
+        "array",
+        "page",
+        "null",
+        "deep",
+        "text for a list",
+        "a list of no objects",
+        "no time",
+    ],
 )
 def test_half_a_list_of_executions_is_no_empty_one(body, missing, code):
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body) + missing}\r\n\r\n"
