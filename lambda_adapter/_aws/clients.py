@@ -393,10 +393,10 @@ def _pool_classes(read_timeout_s: float) -> Dict[str, type]:
                 super().request(*args, **kwargs)
 
             def getresponse(self, *args: object, **kwargs: object) -> Any:
-                try:
-                    return super().getresponse(*args, **kwargs)
-                finally:
-                    sending.wait_on(None)
+                response = super().getresponse(*args, **kwargs)
+                # Not after an exception: urllib3 1 tries first with an argument that is refused.
+                sending.wait_on(None)
+                return response
 
         return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
 

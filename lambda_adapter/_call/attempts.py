@@ -195,6 +195,7 @@ class Invoker:
     ) -> Texts:
         """The same, and the answer is given as it comes."""
         sent = self._send("invoke_with_response_stream", encoded, number, deadline, may_renew, reader.hold)
+        reader.hold(None)
         if isinstance(sent, Outcome):
             return reader.left_before_head() if reader.was_left else sent
         return (yield from reader.read(sent.response, sent.head, encoded.payload, deadline))
