@@ -14,6 +14,7 @@ import pytest
 from lambda_adapter import CircuitBreaker, LambdaAdapter
 from lambda_adapter._call.steps import Job
 from lambda_adapter._call.workers import Workers
+from lambda_adapter._process.clock import monotonic_s
 from support import fault_server as fs
 from support.clients import Client
 from support.signals import Interruption
@@ -145,7 +146,7 @@ def test_a_call_that_ended_before_its_deadline_is_let_go(make_adapter, make_requ
         return "done"
         yield
 
-    future = workers.submit(lambda: Job(steps(), deadline_s=time.monotonic() + 3_600))
+    future = workers.submit(lambda: Job(steps(), deadline_s=monotonic_s() + 3_600))
     assert future.result(SOON_S) == "done"
     gone = weakref.ref(future)
     del future
