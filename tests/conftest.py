@@ -1,5 +1,6 @@
 """Fixtures of all tests: no account, no network beyond loopback, adapters that are closed at the end."""
 
+import faulthandler
 import os
 import socket
 
@@ -12,6 +13,26 @@ from support.calls import CREDENTIALS
 from support.fault_server import FaultServer, answer
 
 _NOWHERE = os.path.join(os.path.dirname(__file__), "no", "such", "file")
+
+#: No test takes so long, on any machine.
+_HANGS_S = 300
+
+_stderr_fd = pytest.StashKey[int]()
+
+
+def pytest_configure(config):
+    # Here pytest does not capture yet.
+    config.stash[_stderr_fd] = os.dup(2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """A test that hangs says where, and ends its process: pytest-xdist fails it by name and runs the others."""
+    faulthandler.dump_traceback_later(_HANGS_S, exit=True, file=item.config.stash[_stderr_fd])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import Any, Callable, ContextManager, Optional, Set
+from typing import Any, Callable, ContextManager, Optional, Set, TypeVar
 
 from .._process.clock import monotonic_s
 
@@ -30,6 +30,8 @@ GRACE_S = 0.05
 Work = Callable[[], Optional[Callable[[], Any]]]
 
 _numbers = itertools.count()
+
+_Item = TypeVar("_Item")
 
 
 def has_event_loop() -> bool:
@@ -62,6 +64,21 @@ def _start(work: Callable[[], None], name: str) -> None:
         with contextlib.suppress(IndexError):
             licence.pop()
             raise NoThreadError(str(exc)) from None
+
+
+def take(queue: "SimpleQueue[_Item]", timeout_s: float) -> _Item:
+    """Return the next item of ``queue``, for which no other thread waits.
+
+    Raises:
+        Empty: None has come in time.
+    """
+    # Up to CPython 3.12 a get with a time limit waits for ever when its time is over between its first look and its
+    # wait, as happens to a short limit on a busy machine. After a get in vain the next one goes to its wait at once.
+    with contextlib.suppress(Empty):
+        return queue.get(block=False)
+    if timeout_s <= 0:
+        raise Empty
+    return queue.get(timeout=timeout_s)
 
 
 class Crew:
@@ -192,7 +209,7 @@ class Timer:
             if not pause_s:
                 time.sleep(_RESPITE_S)
             try:
-                if not self._alarm.get(timeout=pause_s):
+                if not take(self._alarm, pause_s):
                     return
                 idled = False
             except (Empty, MemoryError):

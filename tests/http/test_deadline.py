@@ -13,6 +13,7 @@ from support import fault_server as fs
 from support.calls import CALLS
 from support.clients import Client
 from support.signals import Interruption
+from support.waiting import until_async
 
 SOON_S = 10
 GOOD = fs.answer({"success": True})
@@ -104,8 +105,7 @@ def test_an_attempt_in_flight_keeps_its_place_until_it_ends(make_adapter, make_r
         late = await adapter.execute_async(make_request())
         refused = await adapter.execute_async(make_request())
         held.let_go.set()
-        while not adapter._workers.idle:
-            await asyncio.sleep(0.001)
+        await until_async(lambda: adapter._workers.idle)
         return late.error_code, refused.error_code, (await adapter.execute_async(make_request())).error_code
 
     assert asyncio.run(run()) == ("timeout", "overloaded", None)

@@ -19,7 +19,7 @@ from lambda_adapter.errors import AlreadyStartedError, PendingError
 from support import fault_server as fs
 from support.durable import KNOWS_EXECUTIONS, WAIT_S, Shop, cutting, needs_executions, shop_adapter
 from support.paths import PROJECT
-from support.waiting import until
+from support.waiting import until, until_async
 
 FOREIGN = "arn:aws:lambda:us-east-1:123456789012:function:dice:1/durable-execution/{name}/0f4e"
 
@@ -272,8 +272,7 @@ class TestStartAndResult:
 
         async def main():
             results = [asyncio.ensure_future(adapter.result_async(executions[n % 5], wait=WAIT_S)) for n in range(100)]
-            while adapter._workers.parked < 100:
-                await asyncio.sleep(0.01)
+            await until_async(lambda: adapter._workers.parked == 100)
             shop.let_go.set()
             return await asyncio.gather(*results)
 

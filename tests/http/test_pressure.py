@@ -18,18 +18,11 @@ from lambda_adapter._process.clock import monotonic_s
 from support import fault_server as fs
 from support.clients import Client
 from support.signals import Interruption
+from support.waiting import SOON_S, until, until_async
 
-SOON_S = 10
 GOOD = fs.answer({"success": True})
 FOREVER = {"initial_retry_delay": 3_000, "max_retry_delay": 3_000, "jitter": 0.0}
 signals = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this platform has no such signals")
-
-
-def until(condition, within_s=SOON_S):
-    deadline_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline_s
-        threading.Event().wait(0.001)
 
 
 def threads_of(name):
@@ -173,16 +166,14 @@ def test_ten_thousand_calls_that_wait_are_given_up_in_no_time():
 
     async def main():
         futures = [workers.submit(steps) for _ in range(calls)]
-        while workers.parked < calls:
-            await asyncio.sleep(0.001)
+        await until_async(lambda: workers.parked == calls)
         gc.disable()
         began = time.thread_time()
         for future in futures:
             future.cancel()
         took_s = time.thread_time() - began
         gc.enable()
-        while len(ended) < calls:
-            await asyncio.sleep(0.001)
+        await until_async(lambda: len(ended) == calls)
         return took_s
 
     took_s = asyncio.run(main())

@@ -6,10 +6,12 @@ import threading
 import time
 import weakref
 from concurrent.futures import CancelledError
+from queue import Empty, SimpleQueue
 
 import pytest
 
 from lambda_adapter._call.steps import drive
+from lambda_adapter._call.threads import take
 from lambda_adapter._call.workers import Workers
 from support.waiting import FOREVER_S, SOON_S
 
@@ -600,3 +602,22 @@ def test_a_call_that_was_cancelled_in_the_queue_holds_no_place():
     finally:
         gate.set()
         workers.close()
+
+
+@pytest.mark.parametrize(("timeout_s", "times"), [(0, 100_000), (1e-6, 30_000)], ids=["none", "short"])
+def test_an_alarm_that_is_due_at_once_is_not_waited_for_for_ever(timeout_s, times):
+    """A SimpleQueue's own get hangs here within 50,000 times, up to CPython 3.12."""
+    alarm, waited = SimpleQueue(), []
+
+    def wait():
+        for number in range(times):
+            alarm.put(number)
+            assert take(alarm, timeout_s) == number
+            with pytest.raises(Empty):
+                take(alarm, timeout_s)
+        waited.append(times)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    thread.join(6 * SOON_S)
+    assert waited == [times]
