@@ -30,7 +30,7 @@ from .options import (
     to_option,
     told_as_options,
 )
-from .output import print_json, print_text
+from .output import print_json, print_text, tell
 
 _USAGE = """\
 lambda-adapter invoke FUNCTION --region REGION --command COMMAND [ARG ...] [options] [-- ARG ...]
@@ -168,13 +168,13 @@ def print_response(response: ExecuteResponse, function_name: str, printed: bool 
         print_json(response.to_dict())
     how = response.invocation
     for line in (how.log_tail or "").splitlines() if printed else ():
-        print(shown(line, 1_000), file=sys.stderr)
+        tell(shown(line, 1_000))
     took = f"{counted(how.attempts, 'attempt')}, {how.duration_s:.3f} s"
     if how.first_text_s is not None:
         took += f", first text after {how.first_text_s:.3f} s"
     why = shown(response.error) if printed else response.error_code
     told = "ok" if response.success else f"failed: {why}"
-    print(f"{told} ({function_name}, {took})", file=sys.stderr)
+    tell(f"{told} ({function_name}, {took})")
     return 0 if response.success else 1
 
 
@@ -202,14 +202,14 @@ def _served(args: argparse.Namespace) -> Iterator[Dict[str, Any]]:
     with contextlib.redirect_stdout(sys.stderr):  # a module may print as it is imported
         handler = load_handler(args.local)
 
-    def tell(observation: Observation) -> None:
-        print(traceback_of(observation), end="", file=sys.stderr, flush=True)
+    def show(observation: Observation) -> None:
+        tell(traceback_of(observation), end="")
 
     with told_as_options(settings()):
         named = function(args.function_identifier, args.function_prefix, region)
         # How long to wait is for --read-timeout to say.
         durable = {named.name} if args.durable else ()
-        local = observed({named.name: handler}, tell, region=region, timeout=MAX_FUNCTION_TIMEOUT_S, durable=durable)
+        local = observed({named.name: handler}, show, region=region, timeout=MAX_FUNCTION_TIMEOUT_S, durable=durable)
     with local, handlers_print_to_stderr():
         yield {**local.settings}
 
