@@ -164,8 +164,18 @@ def _run_payload(args: argparse.Namespace) -> int:
 
 def print_response(response: ExecuteResponse, function_name: str, printed: bool = False) -> int:
     """Print a response, if its text was not printed by itself, and how it went; return the exit code."""
-    if not printed:
-        print_json(response.to_dict())
+    try:
+        if not printed:
+            print_json(response.to_dict())
+    except BrokenPipeError:
+        _tell_how(response, function_name, printed)
+        raise
+    _tell_how(response, function_name, printed)
+    return 0 if response.success else 1
+
+
+def _tell_how(response: ExecuteResponse, function_name: str, printed: bool) -> None:
+    """Say on stderr how a call went; why it failed, too, where no response says it."""
     how = response.invocation
     for line in (how.log_tail or "").splitlines() if printed else ():
         tell(shown(line, 1_000))
@@ -175,7 +185,6 @@ def print_response(response: ExecuteResponse, function_name: str, printed: bool 
     why = shown(response.error) if printed else response.error_code
     told = "ok" if response.success else f"failed: {why}"
     tell(f"{told} ({function_name}, {took})")
-    return 0 if response.success else 1
 
 
 def _streamed(adapter: LambdaAdapter, request: ExecuteRequest) -> ExecuteResponse:
