@@ -5,7 +5,7 @@ import binascii
 import json
 import re
 from itertools import chain
-from math import inf, isinf
+from math import isinf
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
 
 import attrs
@@ -211,7 +211,7 @@ def _check_levels(value: Any) -> None:
         level = [item for item in values if (kind := type(item)) not in _PLAIN and (kind is not float or isinf(item))]
         if not level:
             return
-        if inf in level or -inf in level:
+        if float in {*map(type, level)}:
             raise ValueError
         values = chain.from_iterable(holder.values() if type(holder) is dict else holder for holder in level)
     raise RecursionError

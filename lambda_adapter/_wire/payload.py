@@ -242,7 +242,8 @@ def _check_levels(value: object) -> None:
         if key_kinds != {str} and not all(issubclass(kind, str) for kind in key_kinds):
             raise UnfitRequestError
         arrays = [holder for holder in level if not isinstance(holder, dict)] if len(dicts) < len(level) else []
-        values = chain.from_iterable([*map(dict.values, dicts), *arrays])
+        # One view at a time: 50,000 that live at once would set off passes of the garbage collector over all data.
+        values = chain(chain.from_iterable(map(dict.values, dicts)), chain.from_iterable(arrays))
         level = [item for item in values if type(item) not in _LEAVES and isinstance(item, _HOLDERS)]
         if not level:
             return
