@@ -9,6 +9,7 @@ from typing import Any, Iterator, List
 
 from .._text.redaction import shown, shown_type
 from ..local.emulator import Observation
+from ..local.output import unheard
 
 
 class _Nowhere(io.TextIOBase):
@@ -29,7 +30,10 @@ class _OneThreads:
         self._owner = threading.current_thread()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stdout if threading.current_thread() is self._owner else sys.stderr or _NOWHERE, name)
+        if threading.current_thread() is self._owner:
+            return getattr(self._stdout, name)
+        # A call's log has it from stdout; from stderr it would have it once more.
+        return getattr(unheard(sys.stderr) or _NOWHERE, name)
 
 
 _kept: List[object] = []

@@ -33,7 +33,8 @@ _NAME_HEADER = "x-amz-durable-execution-name"
 
 #: As in botocore 1.44's model.
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
-_ONE = re.compile(r"/2025-12-01/durable-executions/(.+?)(/stop)?")
+#: An execution's ARN holds slashes, which clients escape, or not.
+_ONE = re.compile(r"/2025-12-01/durable-executions/([^/]+|[^/]+/durable-execution/[^/]+/[^/]+)(/stop)?")
 _LIST = re.compile(r"/2025-12-01/functions/([^/]+)/durable-executions")
 _MAX_LISTED = 1_000
 

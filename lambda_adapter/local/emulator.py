@@ -5,7 +5,6 @@ import threading
 import uuid
 from collections.abc import Collection as CollectionABC
 from typing import Any, Callable, Collection, Dict, Generator, Iterator, List, Mapping, Optional, Set, TypedDict
-from urllib.parse import unquote
 
 import attrs
 
@@ -23,12 +22,15 @@ from .invoke_api import (
     HttpAnswer,
     LocalCall,
     RefusedError,
+    check_is_invoke,
     encode_log_tail,
     function_arn,
     header_choice,
     is_streaming,
+    name_of,
     no_such_operation,
     parse_path,
+    qualified,
     throttled,
 )
 from .output import end_output, output_of
@@ -88,7 +90,7 @@ class _Invocation:
 class Observation:
     """How a request went, for whoever watches: its answer, or of an Event that has ended what its handler came to."""
 
-    #: As the request names it.
+    #: Its name, with the qualifier where the request has one; what was asked for, where that is no name.
     function_name: str
     request_id: str
     duration_s: float
@@ -267,6 +269,7 @@ class LocalLambda:
         stopped = self._answer_about_executions("POST", path_and_query, body)
         if stopped is not None:
             return stopped
+        check_is_invoke(path_and_query)
         began_s = monotonic_s()
         try:
             answer = self._invoke(path_and_query, headers, body, request_id)
@@ -274,8 +277,7 @@ class LocalLambda:
             answer = refused.answer
         # Of one that is streamed its end is told, when that has come.
         if self._observe is not None and answer.frames is None:
-            name = unquote(path_and_query.partition("/functions/")[2].partition("/")[0])
-            self._observe(Observation(name, request_id, monotonic_s() - began_s, answer))
+            self._observe(Observation(name_of(path_and_query), request_id, monotonic_s() - began_s, answer))
         return answer
 
     def _read(self, path_and_query: str) -> HttpAnswer:
@@ -422,7 +424,11 @@ class LocalLambda:
         if self._observe is not None and call.invocation_type == "Event":
             # Whoever queued an Event has had the answer long since: its end is told here.
             duration_s = monotonic_s() - invocation.started_s
-            self._observe(Observation(call.function_name, call.request_id, duration_s, result=invocation.result))
+            self._observe(
+                Observation(
+                    qualified(call.function_name, call.qualifier), call.request_id, duration_s, result=invocation.result
+                )
+            )
 
     @contextlib.contextmanager
     def _as_on_aws(self, handler: Handler, invocation: _Invocation) -> Iterator[None]:
@@ -464,7 +470,13 @@ class LocalLambda:
             call, duration_s = invocation.call, monotonic_s() - invocation.started_s
             if self._observe is not None:
                 self._observe(
-                    Observation(call.function_name, call.request_id, duration_s, result=result, streamed=True)
+                    Observation(
+                        qualified(call.function_name, call.qualifier),
+                        call.request_id,
+                        duration_s,
+                        result=result,
+                        streamed=True,
+                    )
                 )
 
     def _log_of(self, invocation: _Invocation, result: HandlerResult) -> str:

@@ -18,14 +18,18 @@ from .._text.log_lines import log_line
 from .._text.redaction import shown
 from .event_stream import CONTENT_TYPE, chunked
 from .invoke_api import HttpAnswer, RefusedError, no_such_operation
+from .request_body import read_body
 
 _POLL_S = 0.02  # how long disconnect() may wait for the accepting thread to look up; costs 0.5 % of a core
 _LINGER_S = 1.0  # how long a silent client may keep a connection that has had its last answer
 
 #: Refusals of which the log tells, because a caller may not look for what they say.
 _NEWS = ("AccessDeniedException", "UnknownOperationException")
-#: What containers call the machine that they run on.
-_CONTAINERS = re.compile(r"(host|gateway)\.docker\.internal(:[0-9]*)?|host\.containers\.internal(:[0-9]*)?", re.ASCII)
+#: Names of this machine: what containers call the one that they run on, and all under localhost (RFC 6761, 6.3).
+_OWN_NAMES = re.compile(
+    r"((host|gateway)\.docker\.internal|host\.containers\.internal|([a-z0-9-]{1,63}\.){1,8}localhost)(:[0-9]*)?",
+    re.ASCII | re.IGNORECASE,
+)
 
 #: respond(path and query, headers with names in lower case, body, request id) -> the answer, or it raises RefusedError.
 Respond = Callable[[str, Mapping[str, str], bytes, str], HttpAnswer]
@@ -141,7 +145,7 @@ class _Connection(BaseHTTPRequestHandler):
     def _check_sender(self) -> None:
         """Refuse what a page in a browser sends: its Origin says so, or the name that it has led here."""
         host = self.headers.get("Host", "localhost")
-        if "Origin" in self.headers or not (is_loopback_url(f"http://{host}") or _CONTAINERS.fullmatch(host)):
+        if "Origin" in self.headers or not (is_loopback_url(f"http://{host}") or _OWN_NAMES.fullmatch(host)):
             self.close_connection = True  # its body is not read
             text = "Requests of a browser, or to another host than loopback, are refused"
             raise RefusedError(403, "AccessDeniedException", text)
@@ -156,31 +160,28 @@ class _Connection(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         """Read the request's body. Until it is read, no other request can follow on this connection."""
         keep_alive, self.close_connection = not self.close_connection, True
-        lengths = self.headers.get_all("Content-Length", [])
-        is_plain = len(lengths) == 1 and re.fullmatch("[0-9]{1,18}", lengths[0])
-        if not is_plain or "Transfer-Encoding" in self.headers:
-            text = "A request needs exactly one Content-Length, a whole number, and no Transfer-Encoding"
-            raise RefusedError(400, "InvalidRequestException", text)
-        length = int(lengths[0])
         is_event = self.headers.get("X-Amz-Invocation-Type") == "Event"
         limit = MAX_EVENT_BYTES if is_event else MAX_REQUEST_RESPONSE_BYTES
-        if length > limit:
-            text = f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
-            raise RefusedError(413, "RequestTooLargeException", text)
-        body = self.rfile.read(length)
-        if len(body) < length:
-            raise RefusedError(400, "InvalidRequestException", f"The body ended after {len(body)} of {length} bytes")
+        body = read_body(self.headers, self.rfile, limit, self._let_it_send)
         self.close_connection = not keep_alive
         return body
+
+    def handle_expect_100(self) -> bool:
+        """Say nothing yet: a body that is refused need not be sent."""
+        return True
+
+    def _let_it_send(self) -> None:
+        if self.headers.get("Expect", "").lower() == "100-continue" and self.request_version >= "HTTP/1.1":
+            super().handle_expect_100()
 
     def send_error(self, code: int, message: Optional[str] = None, explain: Optional[str] = None) -> None:
         """Say in AWS's shape what the base class finds wrong; it says 501 of any method but GET and POST."""
         self.close_connection = True
         if code == HTTPStatus.NOT_IMPLEMENTED:
-            refused = no_such_operation()
+            answer = self._refused(no_such_operation())
         else:
-            refused = RefusedError(code, "InvalidRequestException", message or HTTPStatus(code).phrase)
-        self._send(refused.answer, str(uuid.uuid4()))
+            answer = RefusedError(code, "InvalidRequestException", message or HTTPStatus(code).phrase).answer
+        self._send(answer, str(uuid.uuid4()))
 
     def _send(self, answer: HttpAnswer, request_id: str) -> None:
         """Write an answer in one piece: in two, Nagle and the client's delayed ACK may cost 40 ms."""

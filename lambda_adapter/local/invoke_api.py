@@ -94,6 +94,21 @@ def no_such_operation() -> RefusedError:
     return RefusedError(404, "UnknownOperationException", text)
 
 
+def check_is_invoke(path_and_query: str) -> None:
+    """Refuse any other API call."""
+    if _PATH.fullmatch(path_and_query.partition("?")[0]) is None:
+        raise no_such_operation()
+
+
+def name_of(path_and_query: str) -> str:
+    """How a line about a request names its function: ``dice``, ``dice:live``; where that is no name, as it came."""
+    try:
+        function = parse_path(path_and_query)
+    except RefusedError:
+        return unquote(path_and_query.partition("/functions/")[2].partition("/")[0])
+    return qualified(function.name, function.qualifier)
+
+
 def parse_path(path_and_query: str) -> FunctionIdentifier:
     """The function that a request's path and query name; the query's qualifier stands for the path's."""
     path, _, query = path_and_query.partition("?")
@@ -133,9 +148,13 @@ def header_choice(headers: Mapping[str, str], name: str, choices: Tuple[str, ...
     return value
 
 
+def qualified(name: str, qualifier: Optional[str]) -> str:
+    """``dice``, or ``dice:live``."""
+    return name if qualifier is None else f"{name}:{qualifier}"
+
+
 def function_arn(region: str, name: str, qualifier: Optional[str]) -> str:
-    arn = f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{name}"
-    return arn if qualifier is None else f"{arn}:{qualifier}"
+    return f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{qualified(name, qualifier)}"
 
 
 def encode_log_tail(log: str) -> str:
@@ -143,8 +162,12 @@ def encode_log_tail(log: str) -> str:
     return base64.b64encode(log.encode(errors="replace")[-LOG_TAIL_BYTES:]).decode()
 
 
+class _ConstantError(ValueError):
+    """JSON that holds NaN or an infinity."""
+
+
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise _ConstantError(f"{name} is not JSON")
 
 
 def _decode_payload(raw: bytes) -> Any:
@@ -152,8 +175,19 @@ def _decode_payload(raw: bytes) -> Any:
     try:
         return json.loads(raw.decode() or "{}", parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        text = f"Could not parse request body into json: {error}"
+        text = f"Could not parse request body into json: {_why_no_json(error)}"
         raise RefusedError(400, "InvalidRequestContentException", text) from error
+
+
+def _why_no_json(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        return "it begins with a byte order mark" if error.doc.startswith("\ufeff") else str(error)
+    if isinstance(error, _ConstantError):
+        return str(error)
+    # Python's own limits on what it reads; its words advise to raise them.
+    return "it is nested too deep" if isinstance(error, RecursionError) else "a number has too many digits"
 
 
 def _decode_client_context(value: Optional[str]) -> Optional[Dict[str, Any]]:

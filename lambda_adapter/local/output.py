@@ -48,6 +48,11 @@ class _Tee:
         return getattr(self.stream, name)
 
 
+def unheard(stream: Any) -> Any:
+    """The stream itself, for who hands on what has been listened to already."""
+    return stream.stream if isinstance(stream, _Tee) else stream
+
+
 class _LogOfCalls(logging.Handler):
     """The handler that AWS's runtime gives to the root logger."""
 
@@ -114,9 +119,7 @@ class _Ears:
                 return
             logging.root.removeHandler(self._handler)
             for name in _STREAMS:
-                tee = getattr(sys, name)
-                if isinstance(tee, _Tee):
-                    setattr(sys, name, tee.stream)
+                setattr(sys, name, unheard(getattr(sys, name)))
 
 
 _ears = _Ears()

@@ -1,5 +1,6 @@
 """Handlers that `serve` and `invoke --local` load from files: whose modules they get, and where their words go."""
 
+import base64
 import contextlib
 import json
 import logging
@@ -194,6 +195,10 @@ def test_serve_keeps_handlers_words_and_tracebacks_off_stdout(tmp_path, make_req
         ({"Host": "127.0.0.1.rebound.example"}, 403),
         ({"Host": "localhost"}, 200),
         ({"Host": "[::1]:9001"}, 200),
+        ({"Host": "lambda.localhost:9001"}, 200),
+        ({"Host": "App.Localhost"}, 200),
+        ({"Host": "localhost.example"}, 403),
+        ({"Host": "evil.example#.localhost"}, 403),
         ({"Host": "host.docker.internal:9001"}, 200),
         ({"Host": "host.containers.internal"}, 200),
         ({"Host": "not.host.docker.internal"}, 403),
@@ -216,9 +221,45 @@ def test_a_page_in_a_browser_cannot_run_a_function(headers, status, caplog):
     assert [record.levelname for record in caplog.records] == ([] if status == 200 else ["WARNING"])
 
 
+@pytest.mark.parametrize("command", ["serve", "invoke"])
+def test_what_a_handler_prints_is_in_its_log_once(tmp_path, command):
+    write(
+        tmp_path / "loud",
+        app="import logging, sys\n"
+        "def handler(event, context):\n"
+        "    print('to stdout')\n"
+        "    print('to stderr', file=sys.stderr)\n"
+        "    logging.warning('logged')\n"
+        "    return {'success': True}\n",
+    )
+    handler = f"loud={tmp_path / 'loud' / 'app.py:handler'}"
+    if command == "invoke":
+        process = start("invoke", "loud", "--local", handler.partition("=")[2], "--command", "x", "--log-tail")
+        out, err = process.communicate(timeout=30)
+        log = json.loads(out)["invocation"]["log_tail"]
+    else:
+        with contextlib.ExitStack() as stack:
+            written = stack.enter_context((tmp_path / "err").open("w"))
+            process = stack.enter_context(start("serve", handler, stdout=subprocess.PIPE, stderr=written))
+            stack.callback(process.kill)
+            url = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
+            request = urllib.request.Request(
+                f"{url}/2015-03-31/functions/loud/invocations", b"{}", headers={"X-Amz-Log-Type": "Tail"}
+            )
+            with urllib.request.urlopen(request) as answer:
+                log = base64.b64decode(answer.headers["X-Amz-Log-Result"]).decode()
+        err = (tmp_path / "err").read_text()
+    begin, *lines, end, _, _ = log.split("\n")
+    assert begin.startswith("START RequestId: ")
+    assert end.startswith("END RequestId: ")
+    assert lines[:2] == ["to stdout", "to stderr"]
+    assert [re.sub(r"\t.*\t", "\t", line) for line in lines[2:]] == ["[WARNING]\tlogged"]
+    assert [err.count(text) for text in ("to stdout", "to stderr", "logged")] == [1, 1, 1]
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 @pytest.mark.parametrize("path", ["/", "/2015-03-31/functions/", "/bucket/key", "/2015-03-31/functions/f/policy"])
-def test_any_other_api_call_is_told_what_is_served(method, path):
+def test_any_other_api_call_is_told_what_is_served(method, path, caplog):
     with LocalLambda({"f": lambda *_: None}) as local:
         request = urllib.request.Request(local.endpoint_url + path, method=method)
         with pytest.raises(urllib.error.HTTPError) as refusal, urllib.request.urlopen(request):
@@ -227,6 +268,8 @@ def test_any_other_api_call_is_told_what_is_served(method, path):
             assert answer.status == 404
             assert answer.headers["x-amzn-ErrorType"] == "UnknownOperationException"
             assert "LocalLambda serves Invoke and InvokeWithResponseStream" in answer.read().decode()
+    # A caller may show nothing of it.
+    assert [f"cause={method} {path}" in told for told in caplog.messages] == [True]
 
 
 def test_a_flag_before_a_handler_is_no_word_of_it():

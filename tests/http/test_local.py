@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from contextlib import closing
@@ -684,6 +685,7 @@ class TestCalls:
 
 
 POST = b"POST /2015-03-31/functions/echo/invocations HTTP/1.1\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 class TestHttp:
@@ -701,14 +703,23 @@ class TestHttp:
             pytest.param(POST + b"A: b\r\n" * 200 + b"\r\n", 431, id="many-headers"),
             pytest.param(POST + b"nonsense\r\nContent-Length: 0\r\n\r\n", 400, id="bad-header"),
             pytest.param(POST + b"Content-Length: 0\r\nnonsense\r\n\r\n", 400, id="bad-last-header"),
-            pytest.param(POST + b"\r\n", 400, id="no-length"),
             pytest.param(POST + b"Content-Length: banana\r\n\r\n", 400, id="length-banana"),
             pytest.param(POST + b"Content-Length: -1\r\n\r\n", 400, id="length-negative"),
             pytest.param(POST + b"Content-Length: +2\r\n\r\n{}", 400, id="length-plus"),
             pytest.param(POST + b"Content-Length: \xb2\r\n\r\n{}", 400, id="length-superscript"),
             pytest.param(POST + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\n", 400, id="length-endless"),
             pytest.param(POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400, id="two-lengths"),
-            pytest.param(POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400, id="chunked"),
+            pytest.param(POST + b"Transfer-Encoding: gzip\r\n\r\n", 400, id="gzip"),
+            pytest.param(POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400, id="gzip-chunked"),
+            pytest.param(CHUNKED + b"z\r\n{}\r\n0\r\n\r\n", 400, id="chunk-no-size"),
+            pytest.param(CHUNKED + b"-2\r\n{}\r\n0\r\n\r\n", 400, id="chunk-negative"),
+            pytest.param(CHUNKED + b"1\r\n{}\r\n0\r\n\r\n", 400, id="chunk-longer-than-said"),
+            pytest.param(CHUNKED + b"5\r\n{}", 400, id="chunk-cut"),
+            pytest.param(CHUNKED + b"2\r\n{}", 400, id="chunk-without-end"),
+            pytest.param(CHUNKED + b"2\r\n{}\r\n", 400, id="chunks-without-end"),
+            pytest.param(CHUNKED + b"0\r\n" + b"a: b\r\n" * 200 + b"\r\n", 400, id="chunk-trailers"),
+            pytest.param(CHUNKED + b"ffffffff\r\n", 413, id="chunk-huge"),
+            pytest.param(CHUNKED + b"5b8d80\r\n" + b" " * 6_000_000 + b"\r\n5b8d80\r\n", 413, id="chunks-huge"),
             pytest.param(
                 POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", 400, id="chunked-and-length"
             ),
@@ -783,6 +794,52 @@ class TestHttp:
             assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
             connection.sendall(b"{}")
             assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+    @pytest.mark.parametrize(
+        "head", [b"Content-Length: 7000000\r\n", b"Content-Length: 2\r\nContent-Length: 2\r\n", b"Host: x.example\r\n"]
+    )
+    def test_a_body_that_would_be_refused_is_not_asked_for(self, local: LocalLambda, head: bytes) -> None:
+        assert b"100 Continue" not in exchange(local, POST + head + b"Expect: 100-continue\r\n\r\n")
+
+    @pytest.mark.parametrize(
+        ("body", "why"),
+        [
+            pytest.param(b"", None, id="empty"),
+            pytest.param(b"nonsense", "Expecting value: line 1 column 1 (char 0)", id="no-json"),
+            pytest.param(b"1" * 5_000, "a number has too many digits", id="digits"),
+            pytest.param(b"[" * 200_000, "it is nested too deep", id="deep"),
+            pytest.param(b"[NaN]", "NaN is not JSON", id="nan"),
+            pytest.param(b"[-Infinity]", "-Infinity is not JSON", id="infinity"),
+            pytest.param(b'["\xff"]', "byte 2 is not UTF-8", id="latin-1"),
+            pytest.param("\ufeff{}".encode(), "it begins with a byte order mark", id="mark"),
+        ],
+    )
+    def test_a_payload_that_is_no_json_is_refused_in_our_words(
+        self, local: LocalLambda, body: bytes, why: "str | None"
+    ) -> None:
+        if why == "a number has too many digits" and not hasattr(sys, "get_int_max_str_digits"):
+            why = None
+        answer = exchange(local, POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        head, _, told = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 " if why is None else b"HTTP/1.1 400 ")
+        if why is not None:
+            assert json.loads(told)["message"] == f"Could not parse request body into json: {why}"
+
+    @pytest.mark.parametrize(
+        ("sent", "event"),
+        [
+            pytest.param(POST + b"\r\n", {}, id="no-body"),
+            pytest.param(CHUNKED + b"0\r\n\r\n", {}, id="no-chunk"),
+            pytest.param(CHUNKED + b"2\r\n[1\r\n2\r\n2]\r\n0\r\n\r\n", [12], id="chunks"),
+            pytest.param(CHUNKED + b'0A;name="x"\r\n{"a":"bc"}\r\n0\r\nSum: 5\r\n\r\n', {"a": "bc"}, id="trailer"),
+            pytest.param(CHUNKED.replace(b"chunked", b"Chunked") + b"1\r\n7\r\n0\r\n\r\n", 7, id="upper-case"),
+        ],
+    )
+    def test_a_body_comes_in_chunks_or_not_at_all(self, local: LocalLambda, sent: bytes, event: object) -> None:
+        last = POST + b"Connection: close\r\nContent-Length: 1\r\n\r\n3"
+        received = exchange(local, sent + last, half_close=False)
+        assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"200", b"200"]
+        assert [call.payload for call in local.calls] == [event, 3]
 
     def test_http_1_0_is_answered_and_closed(self, local: LocalLambda) -> None:
         received = exchange(local, POST.replace(b"1.1", b"1.0") + b"Content-Length: 2\r\n\r\n{}", half_close=False)

@@ -1,21 +1,24 @@
 """USAGE's table of what differs between LocalLambda and AWS: each row is true of LocalLambda."""
 
 import asyncio
+import http.client
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
 
 from lambda_adapter.local import LocalLambda
-from support.local_lambda import WAIT_S, HeldHandler, log_of, post
+from support.local_lambda import WAIT_S, HeldHandler, address, log_of, post
 
 USAGE = Path(__file__).parents[2] / "LAMBDA_ADAPTER_USAGE.md"
 
@@ -194,6 +197,19 @@ def durable_functions() -> None:
     assert seen == [{"a": 1}]
 
 
+def api() -> None:
+    """``test_any_other_api_call_is_told_what_is_served`` has the rest, and ``test_local`` the API itself."""
+    with LocalLambda({"f": lambda event, context: 1}) as local:
+        assert post(local, "f", Authorization="AWS4-HMAC-SHA256 of somebody")[0] == 200
+        host, port = address(local)
+        with closing(http.client.HTTPConnection(host, port, timeout=WAIT_S)) as connection:
+            connection.request("POST", "/2014-11-13/functions/f/invoke-async/", b"{}")
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (404, "UnknownOperationException")
+        with pytest.raises(OSError):  # noqa: PT011 - refused, or a machine without IPv6
+            socket.create_connection(("::1", port), timeout=WAIT_S).close()
+
+
 CHECKS: Dict[str, Callable[[], None]] = {
     "Processes": processes,
     "Main thread": main_thread,
@@ -209,6 +225,7 @@ CHECKS: Dict[str, Callable[[], None]] = {
     "Events": events,
     "Streams": streams,
     "Durable functions": durable_functions,
+    "API": api,
 }
 
 

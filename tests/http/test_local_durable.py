@@ -1,6 +1,9 @@
 """LocalLambda's durable executions, read through plain boto3: one run a name, and its outcome for later."""
 
 import threading
+import urllib.error
+import urllib.request
+from urllib.parse import quote
 
 import boto3
 import pytest
@@ -179,6 +182,23 @@ def test_stop_ends_an_execution_and_its_waiter_and_a_late_result_is_dropped(clie
 def test_an_execution_that_is_not_there_is_not_found(client, operation):
     arn = "arn:aws:lambda:us-east-1:123456789012:function:dice:1/durable-execution/one/none"
     assert refused(lambda: getattr(client, operation)(DurableExecutionArn=arn)) == (404, "ResourceNotFoundException")
+
+
+@pytest.mark.parametrize("escape", [True, False])
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [("GET", "/history"), ("GET", "/state?Marker=1"), ("POST", "/checkpoint"), ("POST", ""), ("GET", "/stop")],
+)
+def test_what_else_could_be_asked_of_an_execution_is_told_what_is_served(client, local, caplog, method, more, escape):
+    arn = invoke(client)["DurableExecutionArn"]
+    path = f"/2025-12-01/durable-executions/{quote(arn, safe='' if escape else '/')}{more}"
+    request = urllib.request.Request(local.endpoint_url + path, method=method, data=b"{}" if method == "POST" else None)
+    with pytest.raises(urllib.error.HTTPError) as refusal, urllib.request.urlopen(request):
+        pass
+    with refusal.value as answer:
+        assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (404, "UnknownOperationException")
+    [told] = caplog.messages
+    assert told.startswith(f"LocalLambda refused a request: cause={method} /2025-12-01/durable-executions/arn")
 
 
 def test_a_handler_past_its_timeout_is_timed_out_for_good(dice):

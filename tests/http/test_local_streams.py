@@ -156,9 +156,9 @@ def test_what_is_refused_is_refused_before_the_head(client, arguments, code):
     assert caught.value.response["Error"]["Code"] == code
 
 
-def post(local, path):
+def post(local, path, **headers):
     connection = http.client.HTTPConnection(urlsplit(local.endpoint_url).netloc, timeout=SOON_S)
-    connection.request("POST", path, b"{}")
+    connection.request("POST", path, b"{}", headers)
     return connection, connection.getresponse()
 
 
@@ -225,6 +225,24 @@ def test_a_handler_runs_on_when_its_caller_has_gone():
         assert ended.wait(SOON_S)
         until(lambda: observations)
     assert (observations[0].streamed, observations[0].result) == (True, None)
+
+
+ARN = "arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Af%3A1"
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"), [("f", "f"), ("f:live", "f:live"), ("123456789012:f", "f"), (ARN, "f:1")], ids=str
+)
+def test_who_watches_hears_one_name_of_a_call_and_of_its_end(asked, name):
+    observations = []
+    invoke = f"/2015-03-31/functions/{asked}/invocations"
+    with observed({"f": lambda event, context: "x"}, observations.append, timeout=60.0) as local:
+        for path, kind in ((invoke, "Event"), (invoke, "RequestResponse"), (ROUTE.format(asked), "RequestResponse")):
+            connection, answer = post(local, path, **{"X-Amz-Invocation-Type": kind})
+            answer.read()
+            connection.close()
+        until(lambda: len(observations) == 4)
+    assert {observation.function_name for observation in observations} == {name}
 
 
 def test_close_cuts_a_stream():
