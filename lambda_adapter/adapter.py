@@ -741,7 +741,11 @@ class LambdaAdapter:
         """A call, ready to be run; or the answer to one that makes no attempt."""
         invoker = invoker or self._invoker
         deadline = self._deadline()
-        encoded = self._prepare(request, invoker.arguments)
+        return self._to_job(self._prepare(request, invoker.arguments), invoker, deadline, needs_place)
+
+    def _to_job(
+        self, encoded: Union[EncodedRequest, Failure], invoker: Invoker, deadline: Optional[Deadline], needs_place: bool
+    ) -> "Union[ExecuteResponse, Job[ExecuteResponse]]":
         if isinstance(encoded, Failure):
             return self._refuse(encoded)
         ending = self._ending(encoded, deadline)
@@ -749,6 +753,17 @@ class LambdaAdapter:
         if deadline is None:
             return Job(steps, encoded.community, needs_place)
         return Job(steps, encoded.community, needs_place, deadline.at_s, ending.late)
+
+    def _invoke_payload(self, encoded: EncodedRequest) -> ExecuteResponse:
+        """One call of a function that is no module, for the command line: ``execute`` but for what is sent and taken.
+
+        Returns:
+            A response whose ``message`` is the function's answer, as JSON.
+        """
+        forks.check()
+        invoker, deadline = self._make_invoker(self._arguments.of_any_json(), self.on_attempt), self._deadline()
+        job = self._to_job(self._admit(encoded, invoker.arguments), invoker, deadline, needs_place=False)
+        return job if isinstance(job, ExecuteResponse) else self._run(job)
 
     def _durable_calls(self, method: str) -> "DurableCalls":
         if self._calls is None:
@@ -769,6 +784,10 @@ class LambdaAdapter:
         if self.enforce_scopes and not self.validate_scopes(encoded.scopes):
             missing = ", ".join(sorted(self._required.difference(encoded.scopes)))
             return Failure("missing_scopes", f"the caller lacks {missing}")
+        return self._admit(encoded, arguments)
+
+    def _admit(self, encoded: EncodedRequest, arguments: InvokeArguments) -> Union[EncodedRequest, Failure]:
+        """A payload that AWS takes, for a function that is not left alone."""
         most = _MAX_PAYLOAD_BYTES[arguments.invocation_type]
         if len(encoded.payload) > most:
             return Failure(

@@ -138,6 +138,7 @@ _PREPARATIONS = (
 _REASON_OF_TLS = re.compile(r"[A-Z][A-Z0-9_]{2,60}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}", re.ASCII)
 _REGION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
+_PORTS = {"http": 80, "https": 443}
 
 
 def from_exception(exc: BaseException, sending: Optional[Sending] = None, client: object = None) -> Failure:
@@ -268,15 +269,26 @@ def _tls_reason(trace: Trace) -> str:
 
 
 def _place_of(client: object) -> str:
-    """The host and the region of a client; never its endpoint's path or userinfo."""
+    """The host, port and region of a client; never its endpoint's path or userinfo."""
     meta = getattr(client, "meta", None)
     url, region = getattr(meta, "endpoint_url", None), getattr(meta, "region_name", None)
-    try:
-        host = urlsplit(url).hostname if isinstance(url, str) else None
-    except ValueError:
-        host = None
-    place = f": {host}" if host and _HOST.fullmatch(host) else ""
+    host = host_and_port(url) if isinstance(url, str) else ""
+    place = f": {host}" if host else ""
     return f"{place} in region {region}" if isinstance(region, str) and _REGION.fullmatch(region) else place
+
+
+def host_and_port(url: str) -> str:
+    """``127.0.0.1:9001``, ``[::1]:9001``: the scheme's port where the URL names none; "" where it has no host."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return ""
+    if not host or not _HOST.fullmatch(host):
+        return ""
+    port = _PORTS.get(parts.scheme) if port is None else port
+    named = f"[{host}]" if ":" in host else host
+    return named if port is None else f"{named}:{port}"
 
 
 def _of_class(exc: BaseException) -> Failure:

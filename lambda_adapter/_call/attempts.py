@@ -26,7 +26,7 @@ from ..codes import WhyEnded
 from .backoff import Backoff
 from .deadline import Deadline
 from .interruptions import check_not_interrupted
-from .outcomes import Outcome, Progress, Result, cause_for_log, failed, judge_answer, of_function
+from .outcomes import Outcome, Progress, Result, cause_for_log, failed, judge_answer, judge_any_json, of_function
 from .reporter import AttemptReporter
 from .streams import StreamReader, Texts
 
@@ -263,7 +263,8 @@ class Invoker:
         if self.arguments.invocation_type == "Event":
             # Queued: AWS runs it later, and tells nobody whether it did.
             return Outcome(executed="maybe", answer=QUEUED, head=head)
-        return judge_answer(answer_text, payload, head)
+        judge = judge_any_json if self.arguments.takes_any_json else judge_answer
+        return judge(answer_text, payload, head)
 
 
 def _after_earlier(outcome: Outcome) -> Outcome:

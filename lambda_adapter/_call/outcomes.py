@@ -9,7 +9,14 @@ from .._aws.failures import Failure
 from .._process.clock import monotonic_s
 from .._text.log_lines import log_line, logger
 from .._text.redaction import shown
-from .._wire.answer import FunctionAnswer, InvalidAnswerError, ToldError, decode_answer, decode_unmarked_error
+from .._wire.answer import (
+    FunctionAnswer,
+    InvalidAnswerError,
+    ToldError,
+    decode_answer,
+    decode_any_json,
+    decode_unmarked_error,
+)
 from .._wire.head import NO_HEAD, Head
 from .._wire.log_tail import parse_report
 from ..codes import CODES, ErrorCode, Executed, WhyEnded
@@ -134,6 +141,18 @@ def judge_answer(answer_text: str, payload: bytes, head: Head) -> Outcome:
         return failed(of_function(error), head)
     failure = None if answer.success else Failure("function_failed", answer.cause or CODES["function_failed"].cause)
     return Outcome(executed="yes", answer=answer, failure=failure, head=head)
+
+
+def judge_any_json(answer_text: str, payload: bytes, head: Head) -> Outcome:
+    """What a function that is no module says: any JSON, unless it is a runtime's error without its header.
+
+    Raises:
+        InvalidAnswerError: It is no JSON.
+    """
+    error = decode_unmarked_error(answer_text, payload)
+    if error is not None:
+        return failed(of_function(error), head)
+    return Outcome(executed="yes", answer=decode_any_json(answer_text), head=head)
 
 
 def refused(failure: Failure) -> Result:

@@ -30,6 +30,7 @@ _TIMED_OUT = re.compile(r"\s*(\S{1,60} ){0,3}Task timed out after [0-9]+(\.[0-9]
 #: An error's type, rather than a sentence in its place: ``KeyError``, ``&alloc::boxed::Box<dyn core::error::Error>``.
 _TYPE = r"&?[A-Za-z_][\w.$:]*(<[\w.$:<>& ]*>)?"
 _SENTENCE = re.compile(r"[^\W\d_][^\n<>{}\[\]]* [^\n<>{}\[\]]*")
+_PAYLOAD_KEYS = {"community", "trigger", "user", "entity", "request_id", "timestamp", "metadata"}
 _HTTP_STATUS = re.compile(r"\s*([1-9][0-9]{2})(\.0*)?\s*", re.ASCII)
 
 
@@ -109,6 +110,19 @@ def decode_answer(text: str) -> FunctionAnswer:
         if "body" in answer:
             answer = _body(answer)
     return _to_answer(answer)
+
+
+def decode_any_json(text: str) -> FunctionAnswer:
+    """Read what a function that is no module returned: any JSON, which is the message as it came.
+
+    Raises:
+        InvalidAnswerError: It is no JSON.
+    """
+    try:
+        _parse(text)
+    except _NotJsonError:
+        raise InvalidAnswerError(_not_json(text)) from None
+    return FunctionAnswer(success=True, message=text)
 
 
 def _to_answer(answer: object) -> FunctionAnswer:
@@ -318,19 +332,32 @@ def _repeats(text: str, payload: bytes) -> bool:
     return not set(_runs(text)).isdisjoint(_typed_runs(json.loads(payload)))
 
 
-def _typed_runs(sent: Mapping[str, Any]) -> Iterator[str]:
+def _typed_runs(sent: Any) -> Iterator[str]:
     """The runs of what people wrote: arguments, an event's data, their name and their community's.
+
+    Of a payload that is none of this package's it is all values.
 
     Not what the bot says in its own words and what its operator needs to find the cause: the command, the event's
     type, the platform, ids (masked where they look like keys), this package's keys and defaults. ``community`` is part
     of a default, so it does not count in a community's real name either.
     """
+    if not _is_modules(sent):
+        for string in _strings_in(sent):
+            yield from _runs(string)
+        return
     trigger, user, community = (sent.get(section) or {} for section in ("trigger", "user", "community"))
     written = [trigger.get("context_text"), trigger.get("event_data"), user.get("username"), sent.get("metadata")]
     for string in _strings_in(written):
         yield from _runs(string)
     our_own = set(_runs(UNKNOWN_COMMUNITY))
-    yield from (run for run in _runs(community.get("name") or "") if run not in our_own)
+    yield from (run for run in _runs(str(community.get("name") or "")) if run not in our_own)
+
+
+def _is_modules(sent: object) -> bool:
+    """Whether a payload has the form in which this package sends a module's requests, and nothing beside it."""
+    if not isinstance(sent, dict) or not sent.keys() <= _PAYLOAD_KEYS:
+        return False
+    return all(isinstance(sent.get(section) or {}, dict) for section in ("trigger", "user", "community"))
 
 
 def _runs(text: str) -> Iterator[str]:

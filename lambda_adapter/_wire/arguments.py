@@ -34,6 +34,8 @@ class InvokeArguments:
     log_tail: bool = False
     #: Whether each session_id names an execution, which runs once.
     durable: bool = False
+    #: Whether any JSON is an answer, for a function that is no module.
+    takes_any_json: bool = False
     _fixed: Dict[str, Any] = attrs.field(init=False, repr=False)
 
     @_fixed.default
@@ -51,6 +53,10 @@ class InvokeArguments:
     def of_check(self) -> "InvokeArguments":
         """For a DryRun of the same function, which has no log, takes no context and is no execution."""
         return attrs.evolve(self, invocation_type="DryRun", send_client_context=False, log_tail=False, durable=False)
+
+    def of_any_json(self) -> "InvokeArguments":
+        """For the same function, where it is no module."""
+        return attrs.evolve(self, takes_any_json=True)
 
     def of_start(self) -> "InvokeArguments":
         """For an execution of the same function that nobody waits for."""

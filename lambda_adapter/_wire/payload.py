@@ -154,6 +154,20 @@ def encode_request(
         raise UnfitRequestError(f"the request cannot be read ({class_name(exc)})") from None
 
 
+def encode_payload(text: str, request_id: str) -> EncodedRequest:
+    """JSON for a function that is no module, sent as it is.
+
+    Args:
+        text: What ``json.loads`` has read without an error.
+        request_id: Under which the log has the call; the function does not get it.
+
+    Raises:
+        UnfitRequestError: With the path to what strict JSON cannot hold.
+    """
+    _check_json(json.loads(text), "payload")
+    return EncodedRequest(text.encode(), request_id, scopes=(), session_id=request_id, community_id=request_id)
+
+
 def check_session_id(session_id: object) -> Id:
     """A session_id as a payload would have it.
 

@@ -13,7 +13,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         argv: The arguments without the program's name; ``sys.argv``'s when None.
 
     Returns:
-        The exit code: 0 success, 1 a failure, 2 bad usage, 130 Ctrl-C, 141 nobody reads what is printed.
+        The exit code: 0 success, 1 a failure or a full stdout, 2 bad usage, 130 Ctrl-C, 141 nobody reads stdout.
 
     Raises:
         SystemExit: ``--help`` was asked for.
@@ -22,7 +22,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         try:
             return _run(sys.argv[1:] if argv is None else argv)
         except KeyboardInterrupt:
-            print("\nInterrupted.", file=sys.stderr)
+            _tell("\nInterrupted.")
             return INTERRUPTED
     except BrokenPipeError:
         _drop_unread_output()
@@ -32,16 +32,27 @@ def main(argv: Optional[List[str]] = None) -> int:
 def _run(argv: List[str]) -> int:
     # Here, so that Ctrl-C is answered from the first moment on.
     from .options import UsageError
+    from .output import OutputError
     from .parser import parse
 
     try:
         args = parse(argv)
+        if sys.stdout is None and args.name != "batch":  # which may write to a file
+            raise UsageError("stdout is closed; nothing was called")
         code: int = args.run(args)
     except UsageError as error:
-        print(f"lambda-adapter: {error}", file=sys.stderr)
+        _tell(f"lambda-adapter: {error}")
         return 2
-    sys.stdout.flush()  # while a reader that has gone can still be noticed
+    except OutputError as error:
+        _tell(f"lambda-adapter: {error}")
+        return 1
     return code
+
+
+def _tell(text: str) -> None:
+    from .output import tell
+
+    tell(text)
 
 
 def _drop_unread_output() -> None:
@@ -49,7 +60,8 @@ def _drop_unread_output() -> None:
     from .output import silence
 
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            silence(stream)
+        if stream is not None:
+            try:
+                stream.flush()
+            except OSError:
+                silence(stream)

@@ -10,6 +10,7 @@ from ..adapter import LambdaAdapter
 from ..codes import CODES, ErrorCode
 from ..messages import ExecuteResponse
 from .options import SetUpError, add_settings, examples, make_adapter
+from .output import put
 
 _DESCRIPTION = """\
 Check whether functions could be invoked from here: are there credentials, does
@@ -168,9 +169,9 @@ def _print(
     asked: str = "",
 ) -> None:
     endpoint, function, permission = found
-    print(
+    put(
         f"{'FAILED' if error else 'ok':<6}  {name:<{width}}  credentials {source or 'not found'}, endpoint {endpoint}, "
         f"function {function}, invocation {permission}{asked}"
     )
     if error:
-        print(f"{'':8}{error}\n{'':8}{advice}")
+        put(f"{'':8}{error}\n{'':8}{advice}")

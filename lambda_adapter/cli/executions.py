@@ -1,7 +1,6 @@
 """``start``, ``result`` and ``stop``: a call whose answer is fetched later, from wherever."""
 
 import argparse
-import sys
 from typing import Union
 
 from .._rules.limits import MAX_EXECUTION_S
@@ -10,7 +9,7 @@ from ..executions import Execution
 from ..messages import Id
 from .invoke import OF_MANY_CALLS, add_request, json_of, print_response, request_of
 from .options import UsageError, add_function, add_settings, examples, make_adapter, settings
-from .output import print_json
+from .output import print_json, tell
 
 _START = """\
 Begin a call and do not wait for its answer: a durable execution, one for each
@@ -80,7 +79,7 @@ def run_start(args: argparse.Namespace) -> int:
     print_json(execution.to_dict())
     failed = execution.error_code is not None
     told = f"failed: {execution.error_code}" if failed else "begun"
-    print(f"{told} ({adapter.function_name})", file=sys.stderr)
+    tell(f"{told} ({adapter.function_name})")
     return int(failed)
 
 

@@ -1,6 +1,7 @@
 """What handlers print, and where they raise: on stderr, so that stdout is the command's own."""
 
 import contextlib
+import io
 import json
 import sys
 import threading
@@ -8,6 +9,16 @@ from typing import Any, Iterator, List
 
 from .._text.redaction import shown, shown_type
 from ..local.emulator import Observation
+
+
+class _Nowhere(io.TextIOBase):
+    """Stands in for a stderr that is closed: a handler that prints must not fail for that."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+_NOWHERE = _Nowhere()
 
 
 class _OneThreads:
@@ -18,7 +29,7 @@ class _OneThreads:
         self._owner = threading.current_thread()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stdout if threading.current_thread() is self._owner else sys.stderr, name)
+        return getattr(self._stdout if threading.current_thread() is self._owner else sys.stderr or _NOWHERE, name)
 
 
 _kept: List[object] = []

@@ -2,12 +2,14 @@
 
 import argparse
 import re
+import sys
 from typing import Any, List, NoReturn
 
 from .. import __version__
 from .._text.redaction import shown
 from . import batch, doctor, executions, invoke, serve
 from .options import UsageError, counted
+from .output import put, tell
 
 _DESCRIPTION = """\
 Try, check and serve the modules of a chat bot that run on AWS Lambda.
@@ -18,8 +20,9 @@ never from arguments: those show in process lists and shell histories.
 _EPILOG = """\
 Each command has its own --help, with examples.
 
-exit codes: 0 success, 1 a call or a check failed, 2 bad usage and nothing was
-called, 130 Ctrl-C, 143 a batch that SIGTERM ended
+exit codes: 0 success, 1 a call or a check failed or stdout is full, 2 bad usage
+and nothing was called, 130 Ctrl-C, 141 nobody reads stdout, 143 a batch that
+SIGTERM ended
 """
 
 #: An option that would take a credential, in any spelling.
@@ -32,6 +35,13 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any) -> None:
         # An abbreviation that works today means something else once there is another option.
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print a help or the version; argparse itself would say nothing of a stdout that cannot be written."""
+        if file is not None and file is sys.stdout:
+            put(message, end="")
+        else:
+            tell(message, end="")
 
     def error(self, message: str) -> NoReturn:
         command = self.prog.partition(" ")[2]

@@ -15,6 +15,7 @@ from ..local.emulator import Observation, observed
 from .handler_files import default_name, load_anew, load_handler
 from .handler_output import handlers_print_to_stderr, traceback_of
 from .options import UsageError, examples, reason, to_option, told_as_options
+from .output import put, tell
 
 _DESCRIPTION = """\
 Serve Python handlers through AWS's Invoke API on 127.0.0.1, for bots under
@@ -94,10 +95,10 @@ def run(args: argparse.Namespace) -> int:
             while True:
                 with contextlib.suppress(queue.Empty):
                     observation = seen.get(timeout=_POLL_S)
-                    print(_line(observation, width), flush=True)
-                    print(traceback_of(observation), end="", file=sys.stderr, flush=True)
+                    put(_line(observation, width))
+                    tell(traceback_of(observation), end="")
         except KeyboardInterrupt:
-            print("\nStopped.", flush=True)
+            put("\nStopped.")
         finally:
             logging.getLogger("lambda_adapter").removeHandler(refusals)
     return 0
@@ -117,14 +118,13 @@ def _functions(specs: "list[str]", load: Callable[[str], Handler]) -> Dict[str, 
 def _print_settings(url: str, functions: Mapping[str, Handler], region: str, durable: bool) -> None:
     module = next(iter(functions))
     function, more = (f"{module}:live", ", durable=True") if durable else (module, "")
-    print(
+    put(
         f"Serving {', '.join(functions)} on {url} until Ctrl-C. To call it, set\n\n"
         f"    export AWS_ENDPOINT_URL_LAMBDA={url} AWS_DEFAULT_REGION={region}\n"
         "    export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local\n\n"
         "or make the adapter\n\n"
         f'    LambdaAdapter("{function}", "{region}", "{module}", endpoint_url="{url}",\n'
-        f'                  aws_access_key_id="local", aws_secret_access_key="local"{more})\n',
-        flush=True,
+        f'                  aws_access_key_id="local", aws_secret_access_key="local"{more})\n'
     )
 
 
