@@ -61,7 +61,7 @@ def stocks(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
 
 
 class Bot:
-    """Each line of a user becomes a call, and calls run side by side."""
+    """Makes each line of a user a call; calls run side by side."""
 
     def __init__(self, modules: Dict[str, LambdaAdapter], grace_s: float) -> None:
         self.modules = modules  # command -> adapter
@@ -92,7 +92,7 @@ class Bot:
         """Begins a call for each line, until the user has hung up."""
         user = f"user_{writer.get_extra_info('peername')[1]}"
         writer.write(f"Hello {user}. {HELP}\n".encode())
-        with contextlib.suppress(OSError, ValueError):  # the connection broke; a line has over 64 KiB
+        with contextlib.suppress(OSError, ValueError):  # the connection broke, or a line has over 64 KiB
             while line := await reader.readline():
                 call = asyncio.ensure_future(self.answer(user, line.decode(errors="replace").split(), writer))
                 calls.add(call)
@@ -120,7 +120,9 @@ class Bot:
             # user_message is fit to be shown. Its `error` is for the operator: the log has the cause.
             response = await self.modules[command].execute_async(request)
             text = f"{command}: {response.user_message() or 'done'}"
-        writer.write(text.encode() + b"\n")
+        if not writer.is_closing():  # the user is still there
+            # One line, without what could upset a terminal.
+            writer.write("".join(char if char.isprintable() else " " for char in text).encode() + b"\n")
 
 
 async def run(modules: Dict[str, LambdaAdapter], port: int, grace_s: float) -> None:
@@ -146,8 +148,8 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(format="%(levelname)-7s %(message)s")  # retries and failures, without what users typed
     with LocalLambda({"weather": weather, "tea": tea, "stocks": stocks}) as local, contextlib.ExitStack() as stack:
-        # On AWS: region="us-east-1" in the place of local.settings. Who types too fast is refused as `overloaded`.
-        make = functools.partial(LambdaAdapter, max_pending_per_community=10, **local.settings)
+        # On AWS: region="us-east-1" in the place of local.settings. Of one community ten calls may wait, no more.
+        make = functools.partial(LambdaAdapter, max_concurrency=10, max_pending_per_community=10, **local.settings)
         adapters = [  # made before the event loop runs, because making one blocks
             make("weather", module_name="weather"),
             make("tea", module_name="tea"),
