@@ -1,7 +1,9 @@
 """``invoke --payload``, and streams that are full, closed or read by nobody: one line or silence, never a traceback."""
 
+import io
 import json
 import os
+import sys
 
 import pytest
 
@@ -99,55 +101,86 @@ COMMANDS = {
 }
 SAY_NOTHING = {"batch"}
 PRINT_BEFORE_A_CALL = {"help", "help of a command", "version"}
+#: All within this process, which is quick; and some in a process of their own, which has to end without a word, too.
+WAYS = [
+    (name, inside) for name in COMMANDS for inside in (True, False) if inside or name in ("help", "invoke", "batch")
+]
 
 
-def run(name, local, tmp_path, **streams):
-    (tmp_path / "requests.jsonl").write_text('{"command": "x"}\n')
-    argv = COMMANDS[name]
-    if name not in PRINT_BEFORE_A_CALL:
-        argv = [*argv, "--endpoint-url", local.endpoint_url]
-    process = start(*argv, **streams)
-    out, err = process.communicate(timeout=60)
-    assert "Traceback" not in (out or "") + (err or "")
-    assert "Exception ignored" not in (err or "")
-    return process.returncode, out, err
+@pytest.fixture
+def run(local, tmp_path, monkeypatch):
+    """Run a command with these streams; those that are not given are caught."""
+
+    def run(name, inside, **streams):
+        (tmp_path / "requests.jsonl").write_text('{"command": "x"}\n')
+        argv = COMMANDS[name]
+        if name not in PRINT_BEFORE_A_CALL:
+            argv = [*argv, "--endpoint-url", local.endpoint_url]
+        code, out, err = (run_inside if inside else run_process)(argv, **streams)
+        assert "Traceback" not in out + err
+        assert "Exception ignored" not in err
+        return code, out, err
+
+    def run_inside(argv, **streams):
+        caught = {stream: io.TextIOWrapper(io.BytesIO(), "utf-8") for stream in ("stdout", "stderr")}
+        with monkeypatch.context() as patch:
+            for stream, catcher in caught.items():
+                patch.setattr(sys, stream, streams.get(stream, catcher))
+            try:
+                code = main(argv)
+            except SystemExit as end:
+                code = end.code or 0
+        for catcher in caught.values():
+            catcher.seek(0)
+        return (code, *(catcher.read() for catcher in caught.values()))
+
+    def run_process(argv, **streams):
+        closed = [number for number, stream in ((1, "stdout"), (2, "stderr")) if streams.get(stream, 0) is None]
+        process = start(*argv, **streams, preexec_fn=lambda: [os.close(number) for number in closed])
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out or "", err or ""
+
+    return run
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_full_stdout_is_told_and_exits_with_1(name, local, tmp_path):
+needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+
+
+@needs_full
+@pytest.mark.parametrize(("name", "inside"), WAYS)
+def test_a_full_stdout_is_told_and_exits_with_1(name, inside, run):
     with open("/dev/full", "w") as full:
-        code, _, err = run(name, local, tmp_path, stdout=full)
+        code, _, err = run(name, inside, stdout=full)
     assert (code, "No space left on device" in err) == ((0, False) if name in SAY_NOTHING else (1, True))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_closed_stdout_is_told_before_any_call(name, local, tmp_path):
-    code, _, err = run(name, local, tmp_path, stdout=None, preexec_fn=lambda: os.close(1))
+@pytest.mark.parametrize(("name", "inside"), WAYS)
+def test_a_closed_stdout_is_told_before_any_call(name, inside, run, local):
+    code, _, err = run(name, inside, stdout=None)
     if name in PRINT_BEFORE_A_CALL | SAY_NOTHING:
         assert code == 0
     else:
         assert (code, "stdout is closed" in err, err.count("\n"), local.calls) == (2, True, 1, [])
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_reader_that_has_gone_is_silence_and_141(name, local, tmp_path):
+@pytest.mark.parametrize(("name", "inside"), WAYS)
+def test_a_reader_that_has_gone_is_silence_and_141(name, inside, run):
     reader, writer = os.pipe()
     os.close(reader)
-    code, _, _ = run(name, local, tmp_path, stdout=writer)
-    os.close(writer)
+    with open(writer, "w") as stdout:
+        code, _, _ = run(name, inside, stdout=stdout)
     assert code == (0 if name in SAY_NOTHING else 141)
 
 
-@pytest.mark.parametrize("how", ["closed", "full"])
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_stderr_that_takes_nothing_changes_neither_answer_nor_code(name, how, local, tmp_path):
-    code, out, _ = run(name, local, tmp_path)
+@pytest.mark.parametrize("how", ["closed", pytest.param("full", marks=needs_full)])
+@pytest.mark.parametrize(("name", "inside"), WAYS)
+def test_a_stderr_that_takes_nothing_changes_neither_answer_nor_code(name, inside, how, run):
+    code, out, _ = run(name, True)
     if how == "closed":
-        deaf = run(name, local, tmp_path, stderr=None, preexec_fn=lambda: os.close(2))
+        deaf = run(name, inside, stderr=None)
     else:
         with open("/dev/full", "w") as full:
-            deaf = run(name, local, tmp_path, stderr=full)
+            deaf = run(name, inside, stderr=full)
     assert (deaf[0], deaf[1].count("\n")) == (code, out.count("\n"))
 
 
