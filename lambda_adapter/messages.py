@@ -1,10 +1,10 @@
 """Requests and responses: frozen values."""
 
-import re
 from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence, Union
 
 import attrs
 
+from ._text.raised import is_raised, names_raised
 from .codes import CODES, ErrorCode
 from .errors import error_for
 from .invocations import Invocation
@@ -18,12 +18,13 @@ UserMessages = Mapping[ErrorCode, str]
 #: Goes out for a community whose name the request does not say.
 UNKNOWN_COMMUNITY = "Unknown Community"
 
-#: How the text of an exception that a function has caught and passed on begins: with its class, as OSError's or as
-#: boto3's; or what its stack trace has. Compiled when it is first needed: that takes longer than all else in here.
-_RAISED = (
-    r"\s*(?:(?:[\w.$]+\.)?\w+(?:Error|Exception)\b\s*(?:[:(]|$)|\[Errno -?\d+\]|An error occurred \(\w+\) when calling)"
-    r"|[\s\S]*\bTraceback \(most recent call last\)"
-)
+#: The HTTP statuses of an Event and of a DryRun.
+_WITHOUT_ANSWER = (202, 204)
+
+
+def _shown(text: Optional[str]) -> str:
+    """A text as it is, "" where there is nothing to see."""
+    return text if isinstance(text, str) and not text.isspace() else ""
 
 
 def _counted(value: object) -> str:
@@ -176,9 +177,9 @@ class ExecuteResponse:
             table: Sentences of the bot's own by error code, in place of this package's.
 
         Returns:
-            The function's message where it succeeded, "" if it gave none. Of ``function_failed`` the function's
-            message, else its error, unless that is an exception's text. Without them, and for all other codes, a
-            neutral sentence.
+            The function's message where it succeeded; "" if it gave none, and of an Event call and a ``check``. Of
+            ``function_failed`` the function's message, else its error, unless that is an exception's text or JSON.
+            Without them, and for all other codes, a neutral sentence.
 
         Raises:
             ValueError: ``table`` has a key that is no error code, or a value that is no text; also on success, so that
@@ -187,21 +188,26 @@ class ExecuteResponse:
         if table is not None:
             _check_table(table)
         if self.success:
-            return self.message or ""
+            # What stands in for the answer that an Event and a DryRun have none of is for the operator.
+            return "" if self.invocation.status_code in _WITHOUT_ANSWER else _shown(self.message)
         if self.error_code == "function_failed":
-            for own in (self.message, self._functions_error()):
-                if own and not own.isspace():
+            for own in (_shown(self.message), _shown(self._functions_error())):
+                if own and not is_raised(own):
                     return own
         code: ErrorCode = self.error_code or "internal_error"  # a response made by hand may have none
-        return (table or {}).get(code) or CODES[code].chat
+        # A newer version's response, unpickled, may have a code that this one does not know.
+        return _shown((table or {}).get(code)) or CODES.get(code, CODES["internal_error"]).chat
 
     def _functions_error(self) -> Optional[str]:
-        """What the function said of its failure. What this package says of it begins with the code, and what a function
-        has caught may name its hosts and users.
+        """What the function said of its failure, if that is for people.
+
+        What this package says of it begins with the code; what a function has caught may name its hosts and users; and
+        JSON is for programs.
         """
-        if self.error is None or self.error.startswith("function_failed: ") or re.match(_RAISED, self.error):
+        error = self.error
+        if not isinstance(error, str) or error.startswith("function_failed: ") or error.lstrip()[:1] in ("{", "["):
             return None
-        return self.error
+        return None if names_raised(error) else error
 
     def raise_for_error(self) -> "ExecuteResponse":
         """The response itself when it succeeded.

@@ -175,43 +175,117 @@ def test_what_a_user_is_told(response, table, text):
     assert response.user_message(table) == text
 
 
+#: As runtimes, libraries and people write what was raised: for none of these a chat is the place.
+RAISED = [
+    "ConnectionError: could not connect to server db-17.corp:5432 user=admin",
+    "psycopg2.OperationalError: connection refused",
+    "(psycopg2.OperationalError) could not connect to server: db-17",
+    "psycopg2.errors.UniqueViolation: duplicate key",
+    "requests.exceptions.ConnectTimeout: HTTPSConnectionPool(host='db-17')",
+    "socket.timeout: timed out",
+    "java.lang.IllegalStateException: no dice",
+    "System.Exception: x",
+    "  ValueError(5)",
+    "KeyError",
+    "Exception: x",
+    "StopIteration",
+    "KeyboardInterrupt",
+    "ExceptionGroup: two (2 sub-exceptions)",
+    "HTTPError 503: db-17",
+    "Function<RuntimeError>: x",
+    "<class 'KeyError'>: x",
+    "ERROR: ValueError: x",
+    "Failed: ValueError: bad host db-17",
+    "Caused by: java.net.ConnectException: x",
+    'Exception in thread "main" java.lang.NullPointerException: x',
+    "Unhandled exception. System.Exception: x",
+    "Uncaught Error: x",
+    "Error: connect ECONNREFUSED 10.0.0.5:5432",
+    "PHP Fatal error:  Uncaught PDOException: x",
+    "SQLSTATE[HY000] [2002] Connection refused",
+    "panic: runtime error: index out of range",
+    "goroutine 1 [running]:",
+    "thread 'main' panicked at src/main.rs:3",
+    "[Errno 111] Connection refused",
+    "[WinError 10061] no connection could be made",
+    "An error occurred (AccessDeniedException) when calling the GetItem operation: User: arn:aws:iam",
+    "Got: An error occurred (AccessDenied) when calling the Invoke operation",
+    "\x1b[31mValueError: x",
+    "\ufeffValueError: x",
+    "Failed.\nTraceback (most recent call last):\n  File",
+    "boom\n    at f (/var/task/index.js:3:9)",
+    "boom\n\tat com.foo.Bar.baz(Bar.java:12)",
+    'File "/var/task/app.py", line 3',
+    '{"errorType": "Boom", "errorMessage": "db-17"}',
+    '["ValueError: db-17"]',
+]
+#: What a module may well say, and how long it may take to see that.
+SENTENCES = [
+    "Error: I know no such city.",
+    "Errors: 5",
+    "Error",
+    "Exception granted!",
+    "An error occurred, sorry.",
+    "YouTube: no such video",
+    "twitch.tv: nobody is live",
+    "Meet at noon (UTC): bring dice:5",
+    "See you\n  at 5 pm: the square",
+    "Game over: 3:2",
+    "Timeout! You have 5 minutes.",
+    "Iteration 5 done",
+    "FooExceptions: 3",
+    "x." * 100_000,
+    "_" * 100_000,
+    "a:" * 100_000,
+    "!" + " " * 100_000,
+    "!" + "\n" * 100_000,
+    "Error " * 30_000,
+    "\n at x" * 30_000,
+    "\x1b[" * 50_000,
+]
+
+
+@pytest.mark.parametrize("text", RAISED)
+def test_an_exceptions_text_is_no_functions_word_for_the_chat(text):
+    assert failed("function_failed", error=text).user_message() == "That did not work."
+    assert failed("function_failed", error=text, message="No dice.").user_message() == "No dice."
+
+
+@pytest.mark.parametrize("text", [text for text in RAISED if "NoMethodError" not in text])
+def test_neither_is_a_message_that_is_one(text):
+    assert failed("function_failed", message=text).user_message() == "That did not work."
+    assert failed("function_failed", message=text, error="No dice.").user_message() == "No dice."
+
+
+@pytest.mark.parametrize("text", SENTENCES, ids=lambda text: text[:20])
+def test_a_sentence_is_shown(text):
+    assert failed("function_failed", error=text).user_message() == text
+    assert failed("function_failed", message=text).user_message() == text
+
+
 @pytest.mark.parametrize(
-    ("error", "shown"),
-    [
-        ("ConnectionError: could not connect to server db-17.corp:5432 user=admin", False),
-        ("psycopg2.OperationalError: connection refused", False),
-        ("java.lang.IllegalStateException: no dice", False),
-        ("  ValueError(5)", False),
-        ("KeyError", False),
-        ("[Errno 111] Connection refused", False),
-        ("An error occurred (AccessDeniedException) when calling the GetItem operation: User: arn:aws:iam", False),
-        ("An error occurred, sorry.", True),
-        ("Failed.\nTraceback (most recent call last):\n  File", False),
-        ("Error: I know no such city.", True),
-        ("I know no ValueError: what is it?", True),
-        ("Errors: 5", True),
-        ("x." * 100_000, True),
-    ],
-    ids=[
-        "type",
-        "module",
-        "Java",
-        "call",
-        "type alone",
-        "OSError",
-        "boto3",
-        "a sentence",
-        "trace",
-        "Error",
-        "within",
-        "plural",
-        "long",
-    ],
+    "error",
+    ["undefined method `x' for nil (NoMethodError)", "I know no ValueError: what is it?", '{"code": 5}', " [1]"],
 )
-def test_an_exceptions_text_is_no_functions_word_for_the_chat(error, shown):
-    response = failed("function_failed", error=error)
-    assert response.user_message() == (error if shown else "That did not work.")
-    assert failed("function_failed", error=error, message="No dice.").user_message() == "No dice."
+def test_an_error_that_may_be_an_exceptions_is_not_shown_and_a_message_is(error):
+    assert failed("function_failed", error=error).user_message() == "That did not work."
+    assert failed("function_failed", message=error).user_message() == error
+
+
+@pytest.mark.parametrize("status", [202, 204])
+def test_an_event_and_a_check_have_nothing_for_the_chat(status):
+    invocation = Invocation(function_name="f", attempts=1, executed="maybe", status_code=status)
+    assert ExecuteResponse(True, "Lambda function queued", invocation=invocation).user_message() == ""
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_what_shows_nothing_is_none(blank):
+    assert ExecuteResponse(True, blank).user_message() == ""
+    assert failed("timeout").user_message({"timeout": blank}) == CODES["timeout"].chat
+
+
+def test_a_code_of_a_newer_version_has_a_sentence():
+    assert failed("melted").user_message() == CODES["internal_error"].chat
 
 
 @pytest.mark.parametrize(
