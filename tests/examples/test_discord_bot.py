@@ -57,8 +57,13 @@ def local(slow):
     functions = {
         "hello": lambda event, context: {"success": True, "message": f"Hello {event['user']['username']}."},
         "echo": lambda event, context: {"success": True, "message": event["trigger"]["context_text"]},
-        **{"slow": slow, "fails": fails, "refuses": refuses},
-        **{"long": says(LONG), "longest": says("x" * 2_000), "silent": says(None), "blank": says(" \n")},
+        "slow": slow,
+        "fails": fails,
+        "refuses": refuses,
+        "long": says(LONG),
+        "longest": says("x" * 2_000),
+        "silent": says(None),
+        "blank": says(" \n"),
     }
     with LocalLambda(functions, timeout=60) as local:
         local.names = list(functions)
@@ -80,7 +85,9 @@ def chat(local, monkeypatch):
                 bot = Bot(modules, grace_s)
                 running = asyncio.ensure_future(run(bot, token))
                 try:
-                    await soon(scene(discord, bot))
+                    acting = asyncio.ensure_future(scene(discord, bot))
+                    await soon(asyncio.wait({acting, running}, return_when=asyncio.FIRST_COMPLETED))
+                    await soon(acting)
                 finally:
                     os.kill(os.getpid(), signal.SIGTERM)
                     await soon(running)

@@ -15,6 +15,11 @@ _USER = {"id": USER, "username": "pingu", "discriminator": "0", "avatar": None}
 _BOT = {"id": BOT, "username": "a-bot", "discriminator": "0", "avatar": None, "bot": True}
 
 
+def _json(value, status=200):
+    """Of this very type: discord.py takes "application/json; charset=utf-8" for text."""
+    return web.Response(body=json.dumps(value).encode(), status=status, content_type="application/json")
+
+
 class FakeDiscord:
     """One guild with one channel, and one user, who can type. ``said`` has what bots have sent, with its answers."""
 
@@ -39,9 +44,9 @@ class FakeDiscord:
                 web.get("/gateway/", self._talk),
             ]
         )
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port = runner.addresses[0][1]
         monkeypatch.setattr(discord.http.Route, "BASE", f"http://127.0.0.1:{port}/api")
@@ -67,23 +72,43 @@ class FakeDiscord:
     def _message(self, text, author, channel):
         self._next_id += 1
         return {
-            **{"id": str(self._next_id), "channel_id": channel, "author": author, "content": text, "type": 0},
-            **{"timestamp": "2026-01-01T00:00:00+00:00", "edited_timestamp": None, "tts": False, "pinned": False},
-            **{"mention_everyone": False, "mentions": [], "mention_roles": [], "attachments": [], "embeds": []},
+            "id": str(self._next_id),
+            "channel_id": channel,
+            "author": author,
+            "content": text,
+            "type": 0,
+            "timestamp": "2026-01-01T00:00:00+00:00",
+            "edited_timestamp": None,
+            "tts": False,
+            "pinned": False,
+            "mention_everyone": False,
+            "mentions": [],
+            "mention_roles": [],
+            "attachments": [],
+            "embeds": [],
         }
 
     # --- What bots call ---
 
     async def _me(self, request):
         if request.headers["Authorization"] != f"Bot {TOKEN}":
-            return web.json_response({"message": "401: Unauthorized", "code": 0}, status=401)
-        return web.json_response(_BOT)
+            return _json({"message": "401: Unauthorized", "code": 0}, status=401)
+        return _json(_BOT)
 
     async def _application(self, request):
-        return web.json_response(
+        return _json(
             {
-                **{"id": BOT, "name": "a-bot", "description": "", "icon": None, "bot_public": False, "flags": 0},
-                **{"bot_require_code_grant": False, "verify_key": "", "owner": _USER, "team": None, "rpc_origins": []},
+                "id": BOT,
+                "name": "a-bot",
+                "description": "",
+                "icon": None,
+                "bot_public": False,
+                "flags": 0,
+                "bot_require_code_grant": False,
+                "verify_key": "",
+                "owner": _USER,
+                "team": None,
+                "rpc_origins": [],
             }
         )
 
@@ -102,7 +127,7 @@ class FakeDiscord:
                 else:
                     heard.update(json.loads(await part.text()))
         self.said.append(heard)
-        return web.json_response(self._message(heard["content"], _BOT, heard["channel"]))
+        return _json(self._message(heard["content"], _BOT, heard["channel"]))
 
     async def _talk(self, request):
         self._gateway = socket = web.WebSocketResponse()
