@@ -1,14 +1,14 @@
-"""A Discord bot: each command is a module, and LocalLambda serves the modules on this machine until told otherwise.
+"""A Discord bot: each command is a module.
 
     python -m pip install discord.py
-    DISCORD_TOKEN=... python examples/discord_bot.py                       then type !roll or !almanac
-    DISCORD_TOKEN=... python examples/discord_bot.py --region us-east-1    the functions are on AWS
+    DISCORD_TOKEN=... python examples/discord_bot.py    then type !roll or !almanac
+
+LocalLambda serves the modules, unless LAMBDA_REGION names the region in which roll and almanac are on AWS.
 
 The token is that of a bot that you made at https://discord.com/developers/applications, with "Message Content Intent"
 turned on. Ctrl-C or SIGTERM ends it: calls under way have 10 s to be answered, and whoever waits longer is told.
 """
 
-import argparse
 import asyncio
 import contextlib
 import io
@@ -25,7 +25,6 @@ from lambda_adapter import ExecuteRequest, LambdaAdapter, LocalLambda
 from lambda_adapter.local import LambdaContext
 
 MAX_CHARS = 2_000  # of a message on Discord
-GRACE_S = 10.0
 NO_ANSWER = "I am going away and cannot finish this. Please ask again in a minute."
 
 # --- The modules. On AWS each would be a Lambda function of its own. ---
@@ -71,7 +70,7 @@ def request_for(message: discord.Message) -> ExecuteRequest:
 class Bot(discord.Client):
     """Runs a module for each command that it reads."""
 
-    def __init__(self, modules: Mapping[str, LambdaAdapter], grace_s: float = GRACE_S) -> None:
+    def __init__(self, modules: Mapping[str, LambdaAdapter], grace_s: float = 10.0) -> None:
         intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=True)
         # A module may repeat what a user typed: an @everyone in an answer must call nobody.
         super().__init__(intents=intents, allowed_mentions=discord.AllowedMentions.none())
@@ -133,21 +132,17 @@ async def run(bot: Bot, token: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A Discord bot with two modules.")
-    parser.add_argument("--region", help="of the functions roll and almanac on AWS (default: LocalLambda serves them)")
-    region = parser.parse_args().region
     token = os.environ.get("DISCORD_TOKEN")
     if not token:
         sys.exit("discord_bot: set DISCORD_TOKEN to the token of a bot; discord_bot.py says where to make one")
     discord.utils.setup_logging()
     with contextlib.ExitStack() as stack:
+        region = os.environ.get("LAMBDA_REGION")
         where: Any = {"region": region} if region else stack.enter_context(LocalLambda(MODULES)).settings
         # Adapters are made before the event loop runs, because making one blocks.
-        modules = {
-            command: stack.enter_context(LambdaAdapter(command, module_name=command, **where)) for command in MODULES
-        }
+        adapters = [stack.enter_context(LambdaAdapter(name, module_name=name, **where)) for name in MODULES]
         try:
-            asyncio.run(run(Bot(modules), token))
+            asyncio.run(run(Bot(dict(zip(MODULES, adapters))), token))
         except (discord.LoginFailure, discord.PrivilegedIntentsRequired) as error:
             sys.exit(f"discord_bot: {error}")
 

@@ -124,7 +124,7 @@ def test_a_command_in_a_channel_is_answered_there_as_a_reply(chat, local):
     discord = chat(scene)
     (said,) = discord.said
     assert (said["content"], said["channel"]) == ("Hello pingu.", fake_discord.CHANNEL)
-    assert said["message_reference"]["message_id"] == ids[0]
+    assert str(said["message_reference"]["message_id"]) == ids[0]
     assert said["message_reference"]["fail_if_not_exists"] is False
     assert discord.typing == [fake_discord.CHANNEL]
     (call,) = local.calls
