@@ -6,7 +6,7 @@
 LocalLambda serves the modules, unless LAMBDA_REGION names the region in which roll and almanac are on AWS.
 
 The token is that of a bot that you made at https://discord.com/developers/applications, with "Message Content Intent"
-turned on. Ctrl-C or SIGTERM ends it: calls under way have 10 s to be answered, and whoever waits longer is told.
+turned on. Ctrl-C or SIGTERM ends it: calls under way have 10 s to be answered, and those that need longer are told.
 """
 
 import asyncio
@@ -31,7 +31,6 @@ NO_ANSWER = "I am going away and cannot finish this. Please ask again in a minut
 
 
 def roll(event: Dict[str, Any], context: LambdaContext) -> Dict[str, object]:
-    """Quick."""
     return {"success": True, "message": f"{event['user']['username']} rolled {random.randint(1, 6)}."}
 
 
@@ -104,7 +103,7 @@ class Bot(discord.Client):
             await message.channel.send(text.strip() or "Done.", reference=reference)
         else:
             file = discord.File(io.BytesIO(text.encode()), "answer.txt")
-            await message.channel.send("That is a longer answer:", file=file, reference=reference)
+            await message.channel.send("It is a long answer:", file=file, reference=reference)
 
     async def close(self) -> None:
         """Takes no more commands, gives those under way the grace, tells the others, and then hangs up."""
