@@ -46,7 +46,7 @@ MODULES = {"roll": roll, "almanac": almanac}
 
 
 def words_of(message: discord.Message) -> List[str]:
-    """The command without its "!", and the words after it; [""] where there is none."""
+    """The command without its "!", and its words; [""] where there is none."""
     return (message.content.startswith("!") and message.content[1:].split()) or [""]
 
 
@@ -131,8 +131,7 @@ async def run(bot: Bot, token: str) -> None:
 
 
 def main() -> None:
-    token = os.environ.get("DISCORD_TOKEN")
-    if not token:
+    if not (token := os.environ.get("DISCORD_TOKEN")):
         sys.exit("discord_bot: set DISCORD_TOKEN to the token of a bot; discord_bot.py says where to make one")
     discord.utils.setup_logging()
     with contextlib.ExitStack() as stack:
