@@ -145,7 +145,7 @@ class _Connection(BaseHTTPRequestHandler):
     def _check_sender(self) -> None:
         """Refuse what a page in a browser sends: its Origin says so, or the name that it has led here."""
         host = self.headers.get("Host", "localhost")
-        if "Origin" in self.headers or not (is_loopback_url(f"http://{host}") or _OWN_NAMES.fullmatch(host)):
+        if "Origin" in self.headers or not _leads_here(host):
             self.close_connection = True  # its body is not read
             text = "Requests of a browser, or to another host than loopback, are refused"
             raise RefusedError(403, "AccessDeniedException", text)
@@ -202,3 +202,13 @@ class _Connection(BaseHTTPRequestHandler):
             with contextlib.closing(answer.frames):
                 for chunk in chunked(answer.frames):
                     self.wfile.write(chunk)
+
+
+def _leads_here(host: str) -> bool:
+    """Whether a ``Host`` header names this machine."""
+    if _OWN_NAMES.fullmatch(host):
+        return True
+    try:
+        return is_loopback_url(f"http://{host}")
+    except ValueError:  # "[", for example, is no host
+        return False

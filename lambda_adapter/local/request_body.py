@@ -25,9 +25,11 @@ def read_body(headers: "Message[str, str]", source: io.BufferedIOBase, most: int
         RefusedError: It is too large, ends early, or is announced as no body can be. What follows on the connection is
             no request.
     """
-    lengths, codings = headers.get_all("Content-Length", []), headers.get_all("Transfer-Encoding", [])
+    lengths, codings = (
+        [value.strip(" \t") for value in headers.get_all(name, [])] for name in ("Content-Length", "Transfer-Encoding")
+    )
     if codings:
-        if lengths or [coding.strip().lower() for coding in codings] != ["chunked"]:
+        if lengths or [coding.lower() for coding in codings] != ["chunked"]:
             raise _malformed("A request has one Content-Length, or Transfer-Encoding: chunked, and never both")
         go_on()
         return _read_chunks(source, most)

@@ -198,6 +198,7 @@ def test_serve_keeps_handlers_words_and_tracebacks_off_stdout(tmp_path, make_req
         ({"Host": "lambda.localhost:9001"}, 200),
         ({"Host": "App.Localhost"}, 200),
         ({"Host": "localhost.example"}, 403),
+        ({"Host": "["}, 403),
         ({"Host": "evil.example#.localhost"}, 403),
         ({"Host": "host.docker.internal:9001"}, 200),
         ({"Host": "host.containers.internal"}, 200),

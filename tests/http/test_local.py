@@ -829,6 +829,7 @@ class TestHttp:
         ("sent", "event"),
         [
             pytest.param(POST + b"\r\n", {}, id="no-body"),
+            pytest.param(POST + b"Content-Length: 2 \t\r\n\r\n{}", {}, id="length-spaces"),
             pytest.param(CHUNKED + b"0\r\n\r\n", {}, id="no-chunk"),
             pytest.param(CHUNKED + b"2\r\n[1\r\n2\r\n2]\r\n0\r\n\r\n", [12], id="chunks"),
             pytest.param(CHUNKED + b'0A;name="x"\r\n{"a":"bc"}\r\n0\r\nSum: 5\r\n\r\n', {"a": "bc"}, id="trailer"),

@@ -131,6 +131,8 @@ def test_a_code_block_runs_alone_and_prints_what_its_comments_say(name, capsys, 
     document, line, source = BLOCKS[name]
     if "durable=True" in source and not KNOWS_EXECUTIONS:
         pytest.skip("this botocore knows no durable executions")
+    if "aws_lambda_powertools" in source:
+        pytest.importorskip("aws_lambda_powertools")
     run_block(PROJECT / document, line, source)
     assert capsys.readouterr().out.splitlines() == printed(source)
 

@@ -15,5 +15,6 @@ forks               work in a child process
 values              values that several tests hand in
 commands            the command line as a program of its own
 example_scripts     the examples, as a user runs them
+fake_discord        a Discord on loopback: its gateway and its REST API, as far as a bot needs them
 paths               where things are
 """

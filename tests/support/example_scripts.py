@@ -27,7 +27,8 @@ def begin(script, home, *args, **environment):
     return subprocess.Popen(
         [
             *(sys.executable, "-W", "error", "-W", "ignore:Boto3 will no longer support Python"),
-            *("-W", "ignore:Python 3.8 is no longer supported", str(EXAMPLES / script), *args),
+            *("-W", "ignore:Python 3.8 is no longer supported", "-W", "ignore:'audioop' is deprecated"),
+            *(str(EXAMPLES / script), *args),
         ],
         env={
             **kept,
