@@ -478,6 +478,7 @@ class LambdaAdapter:
         Raises:
             Exception: ``requests`` raised it; what was under way is yielded first.
         """
+        loops.warn_of_blocking("execute_many", "use {}_async")
         return many.pairs(many.Calls(self._begin, self.max_concurrency), requests)
 
     def execute_many_async(
@@ -530,6 +531,7 @@ class LambdaAdapter:
         Raises:
             ValueError: The adapter's ``invocation_type`` is "Event", which has no answer; or the adapter is durable.
         """
+        loops.warn_of_blocking("execute_stream", "use {}_async")
         from .streams import TextStream
 
         return TextStream(self._streamed(request, needs_place=False))
@@ -646,6 +648,7 @@ class LambdaAdapter:
         Raises:
             ValueError: This adapter is not durable.
         """
+        loops.warn_of_blocking("start")
         calls = self._durable_calls("start")
         job = self._job(request, needs_place=False, invoker=self._starter)
         return calls.to_execution(request, job if isinstance(job, ExecuteResponse) else self._run(job))
@@ -672,6 +675,7 @@ class LambdaAdapter:
         Raises:
             ValueError: This adapter is not durable, or ``wait`` is no such number.
         """
+        loops.warn_of_blocking("result")
         calls = self._durable_calls("result")
         job = calls.result_job(execution, validation.to_wait(wait, self.read_timeout), needs_place=False)
         return job if isinstance(job, ExecuteResponse) else self._run(job)
@@ -696,6 +700,7 @@ class LambdaAdapter:
         Raises:
             ValueError: This adapter is not durable.
         """
+        loops.warn_of_blocking("stop")
         job = self._durable_calls("stop").stop_job(execution, needs_place=False)
         return job if isinstance(job, ExecuteResponse) else self._run(job)
 
@@ -711,6 +716,7 @@ class LambdaAdapter:
             executions may be listed, read and stopped; else ``error_code`` says what is wrong. The health counters,
             the circuit breaker and ``on_attempt`` know nothing of it.
         """
+        loops.warn_of_blocking("check", "run it in a thread")
         forks.check()
         if self._workers.closed:
             return self._refuse(Failure("closed", "the adapter is closed"))

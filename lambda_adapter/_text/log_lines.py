@@ -1,7 +1,10 @@
 """One line of the log, as text and as fields of its record: ids, codes, sizes, durations, causes in our own words."""
 
+import contextlib
 import logging
-from typing import Dict, Mapping
+import sys
+import traceback
+from typing import Dict, List, Mapping
 
 logger = logging.getLogger("lambda_adapter")
 
@@ -43,6 +46,20 @@ def log_line(level: int, head: str, fields: Mapping[str, object], **told: object
     values = [f"{value:.3f}" if isinstance(value, float) else value for value in fields.values()]
     extra = {**told, **fields}
     try:
-        logger.log(level, text, *values, extra=extra, stacklevel=2)
-    except KeyError:  # the program's own record factory has set an attribute of such a name
-        logger.log(level, text, *values, extra={f"lambda_adapter_{n}": v for n, v in extra.items()}, stacklevel=2)
+        _write(level, text, values, extra)
+    except Exception:
+        # Of the program's own filter, or record factory: it must end no call. logging tells so of a handler's.
+        if logging.raiseExceptions and sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                traceback.print_exc()
+
+
+def _write(level: int, text: str, values: List[object], extra: Dict[str, object]) -> None:
+    # The program's own record factory may have set an attribute of such a name, and even of the second.
+    for named in (extra, {f"lambda_adapter_{name}": value for name, value in extra.items()}, {}):
+        try:
+            logger.log(level, text, *values, extra=named, stacklevel=3)
+            return
+        except KeyError as exc:
+            if "Attempt to overwrite" not in str(exc):
+                raise

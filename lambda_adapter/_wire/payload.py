@@ -186,13 +186,16 @@ def _look_for_unknown_keys(metadata: Dict[str, Any], strict: bool) -> None:
     """
     for name, known in _SECTION_KEYS.items():
         section = metadata.get(name)
-        unknown = [key for key in section if key not in known] if isinstance(section, dict) else ()
+        # Keys that are no strings are told as such, in any request.
+        unknown = (
+            [key for key in section if isinstance(key, str) and key not in known] if isinstance(section, dict) else ()
+        )
         for key in unknown[:_MOST_TOLD]:
-            what = f"is not known; {_meant(str(key), known)}"
+            what = f"is not known; {_meant(key, known)}"
             if strict:
-                raise UnfitRequestError(f"metadata.{name}.{shown(key, 40)} {what}", f"metadata.{name}.* {what}")
+                raise UnfitRequestError(f"metadata.{name}.{_shown_key(key)} {what}", f"metadata.{name}.* {what}")
             # A name may be shown; anything else may be what a user typed.
-            named = key if isinstance(key, str) and key.isidentifier() and len(key) <= 40 else "*"
+            named = key if key.isidentifier() and len(key) <= 40 else "*"
             log_line(logging.DEBUG, "Not sent:", {"unknown_key": f"metadata.{name}.{named}", "cause": what})
 
 
@@ -463,7 +466,11 @@ def _path(place: Place, of_ours: bool = False) -> str:
     path = _path(holder, of_ours)
     if isinstance(key, int):
         return f"{path}[{key}]"
-    return f"{path}.{'*' if of_ours and key not in _OUR_KEYS else shown(key, 40)}"
+    return f"{path}.{'*' if of_ours and key not in _OUR_KEYS else _shown_key(key)}"
+
+
+def _shown_key(key: str) -> str:
+    return shown(key, 40) or '""'
 
 
 def _check_key(key: object, place: Place) -> None:

@@ -16,6 +16,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 from lambda_adapter import CircuitBreaker, ExecuteRequest, ExecuteResponse, Health, LambdaAdapter
+from lambda_adapter._call import attempts
 from lambda_adapter.errors import ClosedError
 from support.clients import Client, client_error
 from support.parameters import PARAMETERS
@@ -504,14 +505,28 @@ def test_a_request_of_no_community_is_told_what_to_do(make_adapter, make_request
     )
 
 
+BLOCKING = {
+    "execute": (lambda adapter, request: adapter.execute(request), "await execute_async"),
+    "execute_many": (lambda adapter, request: next(adapter.execute_many([request])), "use execute_many_async"),
+    "execute_stream": (lambda adapter, request: adapter.execute_stream(request).close(), "use execute_stream_async"),
+    "check": (lambda adapter, request: adapter.check(), "run it in a thread"),
+    "start": (lambda adapter, request: adapter.start(request), "await start_async"),
+    "result": (lambda adapter, request: adapter.result("a", wait=0), "await result_async"),
+    "stop": (lambda adapter, request: adapter.stop("a"), "await stop_async"),
+}
+
+
 @pytest.mark.parametrize("debug", [True, False])
-def test_execute_in_a_running_loop_warns_in_asyncios_debug_mode_only(make_adapter, make_request, debug):
+@pytest.mark.parametrize("method", BLOCKING)
+def test_what_blocks_a_running_loop_warns_in_asyncios_debug_mode_only(method, make_adapter, make_request, debug):
     adapter = make_adapter(client=Client())
+    call, instead = BLOCKING[method]
 
     async def blocking():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            assert adapter.execute(make_request()).success
+            with contextlib.suppress(ValueError):  # start, result and stop are for durable adapters
+                call(adapter, make_request())
             assert (await adapter.execute_async(make_request())).success
         return caught
 
@@ -519,7 +534,7 @@ def test_execute_in_a_running_loop_warns_in_asyncios_debug_mode_only(make_adapte
     assert [(each.category, str(each.message), each.filename) for each in caught] == [
         (
             RuntimeWarning,
-            "execute blocks the running event loop until the answer is there; await execute_async instead",
+            f"{method} blocks the running event loop until the answer is there; {instead} instead",
             __file__,
         )
     ] * debug
@@ -546,19 +561,35 @@ def test_requests_of_any_shape_are_answered_and_never_raise(make_adapter):
     assert adapter.health.total_requests == 0
 
 
-@pytest.fixture
-def failing_log():
-    """A bot's own filter that fails at the line of a retry, in the middle of a call."""
+@pytest.mark.parametrize("raised", [KeyError("Attempt"), KeyError("hunter2"), RuntimeError("x")], ids=repr)
+def test_a_programs_own_filter_that_raises_ends_no_call_and_is_told(make_adapter, make_request, raised, capsys):
+    lines = []
 
     def fail(record):
-        if record.msg.startswith("Retry"):
-            raise KeyError("hunter2")
-        return True
+        lines.append(record.msg)
+        raise raised
 
     logger = logging.getLogger("lambda_adapter")
     logger.addFilter(fail)
-    yield
-    logger.removeFilter(fail)
+    try:
+        adapter = make_adapter(client=Client(THROTTLED), initial_retry_delay=0.001)
+        response = adapter.execute(make_request())
+        assert (response.error_code, response.invocation.attempts) == ("throttled", 4)
+    finally:
+        logger.removeFilter(fail)
+    assert capsys.readouterr().err.count(repr(raised).partition("(")[0]) == len(lines) > 0
+    assert len({*lines}) == len(lines)
+
+
+@pytest.fixture
+def failing_log(monkeypatch):
+    """Fails at the line of a retry, in the middle of a call."""
+
+    def fail(level, head, *_):
+        if head.startswith("Retry"):
+            raise KeyError("hunter2")
+
+    monkeypatch.setattr(attempts, "log_line", fail)
 
 
 def test_what_breaks_between_attempts_is_an_internal_error_that_is_final(make_adapter, make_request, failing_log):

@@ -220,7 +220,7 @@ def test_a_success_has_fields_and_no_cause(make_adapter, make_request, caplog):
         ("community", "subscribed", "subscribed", "did you mean is_subscribed?"),
         ("entity", "x", "x", "known are platform_entity_id"),
         ("user", "what was typed", "*", "known are platform_user_id, username"),
-        ("user", 5, "*", "known are platform_user_id, username"),
+        ("user", "", "*", "known are platform_user_id, username"),
     ],
 )
 def test_an_unknown_key_is_a_line_at_debug(make_adapter, make_request, caplog, section, key, named, meant):
@@ -250,12 +250,15 @@ def test_no_field_is_an_attribute_of_every_record():
     assert hasattr(record, "asctime")
 
 
-def test_a_programs_own_record_factory_may_use_the_same_name(caplog):
+@pytest.mark.parametrize("both", [False, True])
+def test_a_programs_own_record_factory_may_use_the_same_names(caplog, both):
     before = logging.getLogRecordFactory()
 
     def factory(*args, **kwargs):
         record = before(*args, **kwargs)
         record.session_id = "the program's"
+        if both:
+            record.lambda_adapter_session_id = "the program's, too"
         return record
 
     logging.setLogRecordFactory(factory)
@@ -265,8 +268,9 @@ def test_a_programs_own_record_factory_may_use_the_same_name(caplog):
         logging.setLogRecordFactory(before)
     (record,) = caplog.records
     assert record.getMessage() == "Gave up: request=ours"
-    assert (record.session_id, record.lambda_adapter_session_id) == ("the program's", "ours")
-    assert record.lambda_adapter_attempts == 1
+    assert record.session_id == "the program's"
+    assert record.lambda_adapter_session_id == ("the program's, too" if both else "ours")
+    assert getattr(record, "lambda_adapter_attempts", None) == (None if both else 1)
 
 
 def test_a_record_names_the_place_that_wrote_it(make_adapter, make_request, caplog):

@@ -507,11 +507,12 @@ def test_forwarded_or_not_metadata_must_be_json(make_request, value, told, forwa
             {"entity": {"platform_entity_id": 1, "x\n": 2}},
             "metadata.entity.x\\n is not known; known are platform_entity_id",
         ),
-        ({"user": {5: "x"}}, "metadata.user.5 is not known; known are platform_user_id, username"),
+        ({"user": {"": "x"}}, 'metadata.user."" is not known; known are platform_user_id, username'),
+        ({"user": {5: "x"}}, "metadata.user has a key of type a number; JSON's keys are strings"),
         ({"user": {"username": 5}}, "metadata.user.username must be a string, not a number"),
         ({"user": ["usrename"]}, "metadata.user must be an object, not an array"),
     ],
-    ids=["misspelt", "capital", "unlike any", "number", "known and wrong", "no section"],
+    ids=["misspelt", "capital", "unlike any", "empty", "number", "known and wrong", "no section"],
 )
 def test_strict_metadata_refuses_what_is_not_known(make_request, metadata, told):
     with pytest.raises(UnfitRequestError) as caught:
