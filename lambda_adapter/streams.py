@@ -49,7 +49,7 @@ class StreamedCall:
     def begin(self) -> None:
         """Have a thread of the adapter's read, and send what it reads through the channel."""
         job, channel = self.job, self.channel
-        late = job.late and (lambda: _told(channel, self._ending.late()))
+        late = job.late and (lambda: _told(channel, self._ending.late(channel.seal)))
         pumped = Job(pump(job.steps, channel, job.deadline_s), job.group, job.needs_place, job.deadline_s, late)
         task = self._submit(pumped)
         if isinstance(task, ExecuteResponse):
@@ -75,6 +75,7 @@ class StreamedCall:
         return self.channel.response or self._ending.describe(self._reader.abandoned())
 
     def _abandoned(self) -> Result:
+        self.channel.seal()
         self._reader.leave()  # before anything is logged, which may take its time
         return self._reader.abandoned()
 

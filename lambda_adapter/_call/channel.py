@@ -29,6 +29,7 @@ class Channel:
         self._texts: Deque[str] = deque()
         self._chars = 0
         self._left = False
+        self._sealed = False
         self._wake: Optional[Callable[[], object]] = None
         self._exception: Optional[BaseException] = None
         #: The call's, as soon as it has ended; texts may still be on their way.
@@ -37,10 +38,10 @@ class Channel:
     def put(self, text: str, deadline_s: Optional[float]) -> bool:
         """Send a text, and wait until there is room for another, or until then; whether anybody wants one.
 
-        Behind the response nothing is sent: its message does not have it.
+        Behind the response, or the seal, nothing is sent: the response's message does not have it.
         """
         with self._lock:
-            if self._left or self._has_ended:
+            if self._left or self._sealed or self._has_ended:
                 return not self._left
             self._texts.append(text)
             self._chars += len(text)
@@ -56,6 +57,11 @@ class Channel:
             if self.response is None and self._exception is None:
                 self.response, self._exception = response, exception
                 self._rouse()
+
+    def seal(self) -> None:
+        """Send nothing more: the response is being made of what has come."""
+        with self._lock:
+            self._sealed = True
 
     def leave(self) -> None:
         """Want nothing more."""

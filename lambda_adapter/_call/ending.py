@@ -79,15 +79,25 @@ class Ending:
         log_end(result, self._function_name, self._request_id)
         return to_response(result, self._function_name)
 
-    def late(self) -> Optional[ExecuteResponse]:
-        """End a call because its time is up; its steps may be in an attempt."""
+    def late(self, seal: Callable[[], object] = lambda: None) -> Optional[ExecuteResponse]:
+        """End a call because its time is up; its steps may be in an attempt.
+
+        Args:
+            seal: Called before it is looked at what came of the answer: what comes after that shall not be read.
+        """
         if not self._begun:
             return self.refuse_late()
-        assert self._deadline is not None
-        return self.finish(timed_out(self._deadline, self.progress))
+        deadline = self._deadline
+        assert deadline is not None
+
+        def result() -> Result:
+            seal()
+            return timed_out(deadline, self.progress)
+
+        return self.leave(result)
 
     def leave(self, result: Callable[[], Result]) -> Optional[ExecuteResponse]:
-        """End a call whose reader has left; its steps may be in an attempt."""
+        """End a call that nobody waits for any longer; its steps may be in an attempt."""
         return self._record(result()) if self._take() else None
 
     def describe(self, result: Result) -> ExecuteResponse:
