@@ -229,8 +229,12 @@ class LocalLambda:
     def close(self) -> None:
         """Drop every connection and free the port, at once. Closing twice is harmless.
 
-        Handlers still running are left to their daemon threads, and their callers lose the connection.
+        Handlers still running are left to their daemon threads, and their callers lose the connection. In a forked
+        child only its own copies of the sockets are closed, and the parent serves on.
         """
+        if self._server is not None and self._server.is_inherited:
+            self._close_inherited(self._server)
+            return
         with self._lock:
             if self._server is not None and not self._closed:
                 serving.discard(self.endpoint_url)
@@ -253,6 +257,13 @@ class LocalLambda:
             execution.abandon()
         self._server.server_close()
         self._loops.close()
+
+    def _close_inherited(self, server: Server) -> None:
+        # Without the lock, which a thread of the parent may have held, and nothing else: what the parent shares stays.
+        if not self._closed:
+            serving.discard(self.endpoint_url)
+            self._closed = True
+            server.close_copies()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "not started" if self._server is None else f"at {self.endpoint_url}"
