@@ -420,7 +420,8 @@ class LocalLambda:
         try:
             handler = self._functions[invocation.call.function_name]
             emit = invocation.pipe.put if invocation.pipe is not None else None
-            with self._as_on_aws(handler, invocation):
+            trace_id = invocation.call.headers.get("x-amzn-trace-id")
+            with as_on_aws(handler, invocation.context, invocation.log, trace_id, self._loops):
                 invocation.result = call_handler(handler, event, invocation.context, emit)
         finally:
             # The place first: whoever has the answer may use it at once.
@@ -440,15 +441,6 @@ class LocalLambda:
                     qualified(call.function_name, call.qualifier), call.request_id, duration_s, result=invocation.result
                 )
             )
-
-    @contextlib.contextmanager
-    def _as_on_aws(self, handler: Handler, invocation: _Invocation) -> Iterator[None]:
-        """Lend the process to a handler, as if it were its own."""
-        context, trace_id = invocation.context, invocation.call.headers.get("x-amzn-trace-id")
-        variables = lambda_variables(handler, context, self._region, trace_id)
-        loop, output = self._loops.of(context.function_name), output_of(context, invocation.log)
-        with loop, environment_of(context, variables), output:
-            yield
 
     def _answer(self, invocation: _Invocation, log_tail: bool) -> HttpAnswer:
         """Wait for the handler, up to its timeout, and say what became of it."""
@@ -496,6 +488,17 @@ class LocalLambda:
         request_id = invocation.call.request_id
         late = late_line(request_id, self._timeout_s) if result == timed_out(request_id, self._timeout_s) else ""
         return "".join(invocation.log) + late + end_lines(request_id, duration_ms, self._memory_mb, invocation.cold)
+
+
+@contextlib.contextmanager
+def as_on_aws(
+    handler: Handler, context: LambdaContext, log: List[str], trace_id: Optional[str], loops: EventLoops
+) -> Iterator[None]:
+    """Lend the process to a handler, as if it were its own: its variables, its streams, its event loop."""
+    region = context.invoked_function_arn.split(":")[3]
+    variables = lambda_variables(handler, context, region, trace_id)
+    with loops.of(context.function_name), environment_of(context, variables), output_of(context, log):
+        yield
 
 
 def _check_functions(functions: object) -> None:

@@ -412,23 +412,23 @@ def test_whoever_prints_meanwhile_prints_on():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 def test_a_forked_child_closes_its_copies_alone(held: HeldHandler) -> None:
-    """At the fork a call is under way, and another thread has the lock; the parent serves on, and its call is answered."""
-    with LocalLambda({"held": held, "f": lambda event, context: event}, timeout=WAIT_S) as local:
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            under_way = pool.submit(answer, local, "held", 1)
-            assert held.entered.acquire(timeout=WAIT_S)
+    """At the fork a call is under way, and another thread has the lock; the parent serves on and answers the call."""
+    functions = {"held": held, "f": lambda event, context: event}
+    with LocalLambda(functions, timeout=WAIT_S) as local, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(answer, local, "held", 1)
+        assert held.entered.acquire(timeout=WAIT_S)
 
-            def closes() -> bool:
-                assert local._server is not None
-                sockets = [local._server.socket, *(connection for _, connection in local._server._connections)]
-                open_before = [each.fileno() >= 0 for each in sockets]
-                local.close()
-                local.close()
-                return all(open_before) and all(each.fileno() < 0 for each in sockets) and "closed" in repr(local)
+        def closes() -> bool:
+            assert local._server is not None
+            sockets = [local._server.socket, *(connection for _, connection in local._server._connections)]
+            open_before = [each.fileno() >= 0 for each in sockets]
+            local.close()
+            local.close()
+            return all(open_before) and all(each.fileno() < 0 for each in sockets) and "closed" in repr(local)
 
-            with local._lock:
-                collect = in_child(closes, timeout_s=5)
-            collect()
-            assert answer(local, "f", 2) == 2
-            held.open.set()
-            assert under_way.result(WAIT_S) == 1
+        with local._lock:
+            collect = in_child(closes, timeout_s=5)
+        collect()
+        assert answer(local, "f", 2) == 2
+        held.open.set()
+        assert under_way.result(WAIT_S) == 1
