@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote
 import attrs
 
 from .._rules.identifiers import FunctionIdentifier, is_qualifier, parse_identifier
-from .._rules.limits import LOG_TAIL_BYTES, MAX_CLIENT_CONTEXT_CHARS
+from .._rules.limits import LOG_TAIL_BYTES, MAX_CLIENT_CONTEXT_CHARS, MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
 
 ACCOUNT_ID = "123456789012"
 
@@ -83,6 +83,14 @@ class LocalCall:
     def client_context(self) -> Optional[Dict[str, Any]]:
         """The decoded client context, a new copy each time, or None."""
         return _decode_client_context(self.headers.get("x-amz-client-context"))
+
+
+def check_size(call: LocalCall) -> None:
+    """Refuse a payload that is too large for its type of invocation."""
+    most = MAX_EVENT_BYTES if call.invocation_type == "Event" else MAX_REQUEST_RESPONSE_BYTES
+    if len(call.raw) > most:
+        text = f"Request must be smaller than {most} bytes for the InvokeFunction operation"
+        raise RefusedError(413, "RequestTooLargeException", text)
 
 
 def no_such_operation() -> RefusedError:

@@ -1,8 +1,11 @@
 """The test kit: what a mocked function does, what is kept of its calls, and that nothing of it stays behind."""
 
 import asyncio
+import base64
 import json
+import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -20,6 +23,7 @@ from moto.core.config import default_user_config
 
 from lambda_adapter import LambdaAdapter, LocalLambda
 from lambda_adapter._call import workers
+from lambda_adapter._rules.limits import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
 from lambda_adapter.testing import mock_lambda
 from support.paths import PACKAGES, PROJECT
 from support.sessions import MANY
@@ -155,8 +159,72 @@ def test_a_handler_that_raises_is_a_function_error_shaped_like_aws(mock, client,
     assert (error["errorType"], error["errorMessage"]) == ("ValueError", "no such city")
     assert error["requestId"] == answer["ResponseMetadata"]["RequestId"]
     assert 'raise ValueError("no such city")' in "".join(error["stackTrace"])
-    (record,) = [record for record in caplog.records if record.name == "lambda_adapter.testing"]
+    (record,) = [record for record in caplog.records if record.name == "mock_lambda"]
     assert 'raise ValueError("no such city")' in record.getMessage()
+
+
+def test_what_a_handler_said_is_in_no_line_below_the_adapter_s_logger(mock, adapter, make_request, caplog):
+    def handler(event, context):
+        raise ValueError("no such city")
+
+    caplog.set_level(logging.DEBUG, logger="lambda_adapter")
+    mock.function("weather", handler)
+    adapter.execute(make_request())
+    said = [record for record in caplog.records if "no such city" in record.getMessage()]
+    assert [(record.name, record.levelname) for record in said] == [("mock_lambda", "WARNING")]
+    assert [record for record in caplog.records if record.name.startswith("lambda_adapter")]
+
+
+@pytest.mark.parametrize(
+    ("invocation_type", "most"),
+    [("RequestResponse", MAX_REQUEST_RESPONSE_BYTES), ("Event", MAX_EVENT_BYTES)],
+)
+def test_a_payload_may_be_as_large_as_on_aws(mock, client, invocation_type, most):
+    mock.function("weather", SUNNY)
+    client.invoke(FunctionName="weather", InvocationType=invocation_type, Payload=b"1".rjust(most))
+    with pytest.raises(client.exceptions.RequestTooLargeException, match=f"smaller than {most} bytes") as caught:
+        client.invoke(FunctionName="weather", InvocationType=invocation_type, Payload=b"1".rjust(most + 1))
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+    assert mock.calls("weather") == [1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [GeneratorExit("x"), asyncio.CancelledError(), SystemExit(3)],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("yields", [False, True], ids=["returns", "yields"])
+def test_a_handler_s_own_end_is_an_exit_of_the_runtime(mock, client, error, yields):
+    def handler(event, context):
+        raise error
+
+    def generator(event, context):
+        yield "Hel"
+        raise error
+
+    mock.function("weather", generator if yields else handler)
+    answer = client.invoke(FunctionName="weather")
+    assert answer["FunctionError"] == "Unhandled"
+    assert json.loads(answer["Payload"].read())["errorType"] == "Runtime.ExitError"
+
+
+@pytest.mark.parametrize("end", [ValueError, GeneratorExit])
+@pytest.mark.parametrize("yields", [False, True], ids=["returns", "yields"])
+def test_a_stack_begins_with_the_handler(mock, client, yields, end):
+    def handler(event, context):
+        raise end("x")
+
+    def generator(event, context):
+        yield "Hel"
+        raise end("x")
+
+    mock.function("weather", generator if yields else handler)
+    answer = client.invoke(FunctionName="weather", LogType="Tail")
+    log = base64.b64decode(answer["LogResult"]).decode()
+    first = re.search(r"Traceback \(most recent call last\):\n\s*(.*)\n", log)
+    assert re.fullmatch(r'File ".*test_testing\.py", line \d+, in (handler|generator)', first[1])
+    stack = json.loads(answer["Payload"].read()).get("stackTrace")
+    assert stack is None or (len(stack) == 1 and "test_testing.py" in stack[0])
 
 
 def test_a_handler_that_exits_is_a_function_error(mock, attempt):
@@ -375,7 +443,7 @@ def test_a_function_that_was_not_made_is_not_found_as_on_aws(mock, client, caplo
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
     arn = "arn:aws:lambda:us-east-1:123456789012:function:wether:prod"
     assert caught.value.response["Error"]["Message"] == f"Function not found: {arn}"
-    (record,) = [record for record in caplog.records if record.name == "lambda_adapter.testing"]
+    (record,) = [record for record in caplog.records if record.name == "mock_lambda"]
     assert "'wether'" in record.getMessage()
     assert "'weather' 0 calls" in record.getMessage()
 
