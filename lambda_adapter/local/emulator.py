@@ -61,10 +61,13 @@ class LocalSettings(TypedDict):
     """What an adapter needs of a LocalLambda in the place of AWS: ``LambdaAdapter("dice", …, **local.settings)``."""
 
     endpoint_url: str
+    """Where it serves, on 127.0.0.1."""
     region: str
-    #: Any will do, but boto3 sends nothing without keys.
+    """The region of its functions."""
     aws_access_key_id: str
+    """Any would do, but boto3 sends nothing without keys."""
     aws_secret_access_key: str
+    """As ``aws_access_key_id``: nobody checks it."""
 
 
 @attrs.define(eq=False)

@@ -64,15 +64,19 @@ class LocalCall:
     """One invocation that was accepted, as it arrived."""
 
     function_name: str
+    """The function's name."""
     qualifier: Optional[str]
-    #: "RequestResponse", "Event" or "DryRun".
+    """The version or alias, if the call named one."""
     invocation_type: str
+    """"RequestResponse", "Event" or "DryRun"."""
     request_id: str
+    """The id that the answer had."""
     tenant_id: Optional[str]
-    #: The payload's bytes as sent; b"" stands for an empty event.
+    """The tenant, if the call named one."""
     raw: bytes = attrs.field(repr=False)
-    #: Names in lower case. Not shown: ``authorization`` is among them.
+    """The payload's bytes as sent; b"" stands for an empty event."""
     headers: Mapping[str, str] = attrs.field(repr=False, eq=False)
+    """The request's headers, their names in lower case. Not shown: ``authorization`` is among them."""
 
     @property
     def payload(self) -> Any:

@@ -12,14 +12,13 @@ import attrs
 
 from .._process.clock import monotonic_s
 from .._rules.limits import MAX_RESULT_BYTES, MAX_STREAMED_BYTES
+from .._rules.validation import is_async
 from .invoke_api import HttpAnswer, LocalCall, function_arn
 from .marshaller import to_json
 
 #: handler(event, context): the decoded payload and a ``LambdaContext`` -> anything that JSON can hold. A generator
 #: yields what is sent as it comes: text, bytes, or anything that JSON can hold.
 Handler = Callable[[Any, Any], Any]
-
-_ASYNC = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
 
 _MARSHAL_ERROR = "Runtime.MarshalError"
 
@@ -152,8 +151,7 @@ def check_handler(shown: str, handler: object) -> None:
     """
     if not callable(handler):
         raise ValueError(f"{shown} must be callable; got {type(handler).__name__}")
-    called = getattr(type(handler), "__call__", None)  # noqa: B004 - an object's class may have an async one
-    if any(is_async(each) for is_async in _ASYNC for each in (handler, called)):
+    if is_async(handler):
         raise ValueError(
             f"{shown} is an async function, which AWS's Python runtime calls but does not await; give a function that"
             " is not, and runs the async one: lambda event, context: asyncio.run(handler(event, context))"

@@ -109,8 +109,11 @@ class MockFunction:
         Args:
             texts: What it yields: strings and bytes as they are, anything else as JSON.
             times: Attempts in a row, from 1.
+
+        Raises:
+            ValueError: ``times`` is out of range, or one of ``texts`` cannot be JSON.
         """
-        chunks = tuple(map(to_chunk, texts))
+        chunks = tuple(_text_to_chunk(number, text) for number, text in enumerate(texts))
         self._add(Run(lambda event, context: HandlerResult(b"".join(chunks), chunks=chunks)), times)
         self._streamed = chunks, times
         return self
@@ -143,6 +146,8 @@ class MockFunction:
             after: Right after ``streams``: how many of its texts come before; this adds no step then.
             times: Attempts in a row, from 1.
         """
+        check_text("error_type", error_type)
+        check_text("message", message)
         chunks: Tuple[bytes, ...] = ()
         if after is not None:
             chunks, times = self._take_streamed(after, times)
@@ -195,6 +200,7 @@ class MockFunction:
             status: The HTTP status that goes with it, 400 to 599.
             times: Attempts in a row, from 1.
         """
+        check_text("code", code)
         check_integer("status", status, least=400, most=599)
         return self._add(Fault(RefusedError(status, code, "mock_lambda rejected it").answer), times)
 
@@ -222,9 +228,12 @@ class MockFunction:
             self._polls = polls
         return self.durable()
 
-    @property
-    def polls(self) -> int:
-        return self._polls
+    def __repr__(self) -> str:
+        """What is to come: a test prints it where the function did something else than was meant."""
+        with self._lock:
+            count = len(self._steps)
+        steps = "1 step" if count == 1 else f"{count} steps"
+        return f"<mock_lambda's function {self.name!r}: {steps} to come{', durable' if self.is_durable else ''}>"
 
     def next_fault(self) -> "Optional[Union[Fault, BreaksOff]]":
         """What keeps the next call from the answer of a function that has run; it is a step, and taken."""
@@ -262,6 +271,7 @@ class MockFunction:
         return self
 
     def next_step(self, invocation_type: str) -> _Step:
+        """What the function does in the attempt that is made now; for ``mock_lambda`` itself, as all ``next_…`` are."""
         with self._lock:
             if not self._steps:
                 return self._afterwards
@@ -279,6 +289,24 @@ class MockFunction:
             why = json.loads(result.body)["errorMessage"]
             raise ValueError(f"an answer of {self.name!r} must be a handler, JSON-able, or bytes as they are: {why}")
         return Run(lambda event, context: result)
+
+
+def check_text(name: str, value: object) -> str:
+    """Check that a parameter is text, and return it.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text; got {type(value).__name__}")
+    return value
+
+
+def _text_to_chunk(number: int, text: object) -> bytes:
+    try:
+        return to_chunk(text)
+    except Exception as error:  # its own methods may raise anything
+        raise ValueError(f"texts[{number}] must be text, bytes or JSON-able: {error}") from error
 
 
 #: Raised by a handler these are its own affair; anything else that is no Exception ends the test.

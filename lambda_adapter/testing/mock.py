@@ -39,7 +39,7 @@ from ..local.invoke_api import (
     parse_path,
 )
 from ..local.runtime import HandlerResult, LambdaContext, client_context_object, make_context, result_chunks
-from .functions import NOT_GIVEN, BreaksOff, Fault, MockFunction, Run
+from .functions import NOT_GIVEN, BreaksOff, Fault, MockFunction, Run, check_text
 from .moved_clock import MovedClock
 from .runs import MockRuns
 
@@ -89,7 +89,7 @@ class MockLambda:
         Raises:
             ValueError: ``name`` can be no function's, or ``answer`` is not JSON-able.
         """
-        identifier = parse_identifier(name)
+        identifier = parse_identifier(check_text("name", name))
         if identifier is None:
             raise ValueError(f"name must be a function's name or ARN; got {name!r}")
         made = MockFunction(identifier.name, answer)
@@ -108,6 +108,7 @@ class MockLambda:
 
         Raises:
             LookupError: No function has this name, and none was called by it.
+            ValueError: ``name`` is no text.
         """
         return [call.payload for call in self.invocations(name)]
 
@@ -118,9 +119,9 @@ class MockLambda:
             name: As for ``function``.
 
         Raises:
-            LookupError: As for ``calls``.
+            LookupError, ValueError: As for ``calls``.
         """
-        identifier = parse_identifier(name)
+        identifier = parse_identifier(check_text("name", name))
         name = identifier.name if identifier else name
         with self._lock:
             known = name in self._functions or name in self._calls
@@ -329,7 +330,7 @@ def _respond_durably(
     claim = runs.claim(mocked, new)
     execution, step, began_s = claim.execution, claim.run, monotonic_s()
     if step is not None:
-        runs.run(execution, lambda: _run(owner, mocked, step, call, context), mocked.polls)
+        runs.run(execution, lambda: _run(owner, mocked, step, call, context), mocked._polls)
     if isinstance(claim.fault, Fault):
         return claim.fault.happen(url)
     if claim.fault is not None:

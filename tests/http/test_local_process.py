@@ -356,6 +356,8 @@ class AsyncCall:
         pytest.param(async_generator, id="generator"),
         pytest.param(functools.partial(coroutine_function), id="partial"),
         pytest.param(AsyncCall(), id="object"),
+        pytest.param(functools.partial(AsyncCall()), id="partial-of-an-object"),
+        pytest.param(functools.partial(functools.partial(AsyncCall().__call__), event=1), id="partial-of-a-partial"),
         pytest.param(AsyncCall().__call__, id="method"),
     ],
 )

@@ -101,7 +101,8 @@ def test_the_log_has_what_a_handler_prints_and_logs(mock, capsys):
     lines = log_of(mock, handler).splitlines()
     assert lines[0].startswith("START RequestId: ")
     assert lines[1:3] == ["printed", "complained"]
-    assert lines[3].startswith("[WARNING]\t") and lines[3].endswith("\twarned")
+    assert lines[3].startswith("[WARNING]\t")
+    assert lines[3].endswith("\twarned")
     assert lines[4] == "told"
     assert lines[5].startswith("END RequestId: ")
     out, err = capsys.readouterr()

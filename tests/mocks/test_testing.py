@@ -24,7 +24,7 @@ from moto.core.config import default_user_config
 from lambda_adapter import LambdaAdapter, LocalLambda
 from lambda_adapter._call import workers
 from lambda_adapter._rules.limits import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
-from lambda_adapter.testing import mock_lambda
+from lambda_adapter.testing import MockFunction, mock_lambda
 from support.paths import PACKAGES, PROJECT
 from support.sessions import MANY
 
@@ -376,7 +376,13 @@ def test_rejects_is_the_error_of_aws_that_it_names(mock, adapter, make_request, 
         (lambda function: function.throttles(times=1.5), "times must be a whole number"),
         (lambda function: function.throttles(retry_after=-1), "retry_after must be a whole number"),
         (lambda function: function.rejects("ServiceException", 200), "status must be a whole number from 400 to 599"),
-        (lambda function: function.rejects(403, "AccessDeniedException"), "status must be a whole number"),
+        (lambda function: function.rejects(403, "AccessDeniedException"), "code must be text; got int"),
+        (lambda function: function.rejects("AccessDeniedException", "403"), "status must be a whole number"),
+        (lambda function: function.fails(5), "error_type must be text; got int"),
+        (lambda function: function.fails(message=5), "message must be text; got int"),
+        (lambda function: function.fails(ValueError), "error_type must be text; got type"),
+        (lambda function: function.streams("Hel", {1}), r"texts\[1\] must be text, bytes or JSON-able: .*set"),
+        (lambda function: function.streams("\ud800"), r"texts\[0\] must be text, bytes or JSON-able: "),
     ],
 )
 def test_a_step_that_makes_no_sense_is_refused_and_not_added(mock, attempt, make, complaint):
@@ -384,6 +390,27 @@ def test_a_step_that_makes_no_sense_is_refused_and_not_added(mock, attempt, make
     with pytest.raises(ValueError, match=complaint):
         make(function)
     assert attempt() == "Sunny"
+
+
+@pytest.mark.parametrize("method", ["function", "calls", "invocations"])
+@pytest.mark.parametrize("name", [5, None, [], b"weather"], ids=repr)
+def test_a_name_that_is_no_text_is_refused_by_its_parameter(mock, method, name):
+    with pytest.raises(ValueError, match=f"name must be text; got {type(name).__name__}"):
+        getattr(mock, method)(name)
+
+
+def test_a_function_tells_its_name_and_how_many_steps_are_to_come(mock, attempt):
+    weather = mock.function("weather", SUNNY)
+    assert repr(weather) == "<mock_lambda's function 'weather': 0 steps to come>"
+    weather.throttles(times=2)
+    assert repr(weather) == "<mock_lambda's function 'weather': 2 steps to come>"
+    attempt()
+    assert repr(weather.durable()) == "<mock_lambda's function 'weather': 1 step to come, durable>"
+
+
+def test_every_public_method_of_a_function_has_words(mock):
+    assert [name for name, value in vars(MockFunction).items() if not name.startswith("_") and not value.__doc__] == []
+    assert "polls" not in dir(mock.function("weather"))
 
 
 # --- Waits ---
