@@ -63,7 +63,7 @@ def test_every_field_has_words_that_editors_show(kind):
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     told = {
         field.target.id: isinstance(after, ast.Expr) and isinstance(ast.literal_eval(after.value), str)
-        for field, after in zip(tree.body, tree.body[1:] + [ast.Pass()])
+        for field, after in zip(tree.body, [*tree.body[1:], ast.Pass()])
         if isinstance(field, ast.AnnAssign)
     }
     assert told == dict.fromkeys(kind.__annotations__, True)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 
 import boto3
 import pytest
@@ -164,6 +165,19 @@ def test_a_handler_may_use_asyncio_in_a_test_that_had_a_loop_before(mock, make_r
     assert said(handler, mock, make_request) == "Sunny"
     with pytest.raises(RuntimeError, match="There is no current event loop"):
         asyncio.get_event_loop()  # as it was before
+
+
+def test_where_a_coroutine_blocks_a_handler_cannot_run_a_loop(mock, make_request):
+    """As USAGE says."""
+    mock.function("weather", lambda event, context: asyncio.run(sunny()))
+
+    async def blocks():
+        with LambdaAdapter("weather", "us-east-1", "module") as adapter:
+            return adapter.execute(make_request()).error
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of the coroutine that was never awaited
+        assert "cannot be called from a running event loop" in asyncio.run(blocks())
 
 
 @needs_loops
