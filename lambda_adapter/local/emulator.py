@@ -61,10 +61,13 @@ class LocalSettings(TypedDict):
     """What an adapter needs of a LocalLambda in the place of AWS: ``LambdaAdapter("dice", …, **local.settings)``."""
 
     endpoint_url: str
+    """Where it serves, on 127.0.0.1."""
     region: str
-    #: Any will do, but boto3 sends nothing without keys.
+    """The region of its functions."""
     aws_access_key_id: str
+    """Any would do, but boto3 sends nothing without keys."""
     aws_secret_access_key: str
+    """As ``aws_access_key_id``: nobody checks it."""
 
 
 @attrs.define(eq=False)
@@ -229,8 +232,12 @@ class LocalLambda:
     def close(self) -> None:
         """Drop every connection and free the port, at once. Closing twice is harmless.
 
-        Handlers still running are left to their daemon threads, and their callers lose the connection.
+        Handlers still running are left to their daemon threads, and their callers lose the connection. In a forked
+        child only its own copies of the sockets are closed, and the parent serves on.
         """
+        if self._server is not None and self._server.is_inherited:
+            self._close_inherited(self._server)
+            return
         with self._lock:
             if self._server is not None and not self._closed:
                 serving.discard(self.endpoint_url)
@@ -253,6 +260,13 @@ class LocalLambda:
             execution.abandon()
         self._server.server_close()
         self._loops.close()
+
+    def _close_inherited(self, server: Server) -> None:
+        # Without the lock, which a thread of the parent may have held, and nothing else: what the parent shares stays.
+        if not self._closed:
+            serving.discard(self.endpoint_url)
+            self._closed = True
+            server.close_copies()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "not started" if self._server is None else f"at {self.endpoint_url}"
@@ -409,7 +423,8 @@ class LocalLambda:
         try:
             handler = self._functions[invocation.call.function_name]
             emit = invocation.pipe.put if invocation.pipe is not None else None
-            with self._as_on_aws(handler, invocation):
+            trace_id = invocation.call.headers.get("x-amzn-trace-id")
+            with as_on_aws(handler, invocation.context, invocation.log, trace_id, self._loops):
                 invocation.result = call_handler(handler, event, invocation.context, emit)
         finally:
             # The place first: whoever has the answer may use it at once.
@@ -429,15 +444,6 @@ class LocalLambda:
                     qualified(call.function_name, call.qualifier), call.request_id, duration_s, result=invocation.result
                 )
             )
-
-    @contextlib.contextmanager
-    def _as_on_aws(self, handler: Handler, invocation: _Invocation) -> Iterator[None]:
-        """Lend the process to a handler, as if it were its own."""
-        context, trace_id = invocation.context, invocation.call.headers.get("x-amzn-trace-id")
-        variables = lambda_variables(handler, context, self._region, trace_id)
-        loop, output = self._loops.of(context.function_name), output_of(context, invocation.log)
-        with loop, environment_of(context, variables), output:
-            yield
 
     def _answer(self, invocation: _Invocation, log_tail: bool) -> HttpAnswer:
         """Wait for the handler, up to its timeout, and say what became of it."""
@@ -485,6 +491,17 @@ class LocalLambda:
         request_id = invocation.call.request_id
         late = late_line(request_id, self._timeout_s) if result == timed_out(request_id, self._timeout_s) else ""
         return "".join(invocation.log) + late + end_lines(request_id, duration_ms, self._memory_mb, invocation.cold)
+
+
+@contextlib.contextmanager
+def as_on_aws(
+    handler: Handler, context: LambdaContext, log: List[str], trace_id: Optional[str], loops: EventLoops
+) -> Iterator[None]:
+    """Lend the process to a handler, as if it were its own: its variables, its streams, its event loop."""
+    region = context.invoked_function_arn.split(":")[3]
+    variables = lambda_variables(handler, context, region, trace_id)
+    with loops.of(context.function_name), environment_of(context, variables), output_of(context, log):
+        yield
 
 
 def _check_functions(functions: object) -> None:

@@ -1,6 +1,7 @@
 """The asyncio event loop that a handler finds: AWS runs it in a main thread, which has one, and keeps it.
 
-Here it runs in a thread of its own, where ``asyncio.get_event_loop()`` would raise.
+Under LocalLambda it runs in a thread of its own, under mock_lambda in its caller's: ``asyncio.get_event_loop()`` would
+raise in the one always, and in the other often.
 """
 
 import asyncio
@@ -45,8 +46,11 @@ class EventLoops:
 
     @contextlib.contextmanager
     def of(self, function_name: str) -> Iterator[None]:
-        """Give this thread the event loop of an environment of the function, as its last call has left it."""
-        if not _MAIN_THREADS_HAVE_LOOPS:
+        """Give this thread the event loop of an environment of the function, as its last call has left it.
+
+        A thread with a loop of its own keeps it.
+        """
+        if not _MAIN_THREADS_HAVE_LOOPS or _has_loop():
             yield
             return
         with self._lock:
@@ -82,6 +86,16 @@ class EventLoops:
             self._idle.clear()
         for loop in loops:
             _close(loop)
+
+
+def _has_loop() -> bool:
+    """Whether a handler finds a loop in this thread already: it runs, was set, or is made when the main thread asks."""
+    if asyncio._get_running_loop() is not None:
+        return True
+    was_set = getattr(getattr(asyncio.get_event_loop_policy(), "_local", None), "_set_called", False)
+    if threading.current_thread() is threading.main_thread() and not was_set:
+        return True  # not looked for: that would make one, for which nobody may have a use
+    return _current_loop() is not None
 
 
 def _current_loop() -> Optional[asyncio.AbstractEventLoop]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import re
 import socket
 import socketserver
@@ -50,6 +51,7 @@ class Server(socketserver.TCPServer):
     def __init__(self, port: int, respond: Respond, read: Read) -> None:
         self.respond = respond
         self.read = read
+        self._pid = os.getpid()
         self._connections: List[Tuple[threading.Thread, socket.socket]] = []
         # Without it shutdown() might hit a descriptor that was closed and given away meanwhile.
         self._closing = threading.Lock()
@@ -82,6 +84,21 @@ class Server(socketserver.TCPServer):
         for _, connection in self._connections:
             with self._closing, contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is a forked child's copy: it has the sockets, but none of the threads."""
+        return os.getpid() != self._pid
+
+    def close_copies(self) -> None:
+        """Close a forked child's copies of the sockets; the parent's connections stay as they are.
+
+        Takes no lock: a thread that the child does not have may have held it.
+        """
+        self.socket.close()
+        for _, connection in self._connections:
+            with contextlib.suppress(OSError):
+                os.close(connection.detach())  # close() would wait for its files to be closed too
 
     def server_close(self) -> None:
         super().server_close()

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote
 import attrs
 
 from .._rules.identifiers import FunctionIdentifier, is_qualifier, parse_identifier
-from .._rules.limits import LOG_TAIL_BYTES, MAX_CLIENT_CONTEXT_CHARS
+from .._rules.limits import LOG_TAIL_BYTES, MAX_CLIENT_CONTEXT_CHARS, MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
 
 ACCOUNT_ID = "123456789012"
 
@@ -64,15 +64,19 @@ class LocalCall:
     """One invocation that was accepted, as it arrived."""
 
     function_name: str
+    """The function's name."""
     qualifier: Optional[str]
-    #: "RequestResponse", "Event" or "DryRun".
+    """The version or alias, if the call named one."""
     invocation_type: str
+    """"RequestResponse", "Event" or "DryRun"."""
     request_id: str
+    """The id that the answer had."""
     tenant_id: Optional[str]
-    #: The payload's bytes as sent; b"" stands for an empty event.
+    """The tenant, if the call named one."""
     raw: bytes = attrs.field(repr=False)
-    #: Names in lower case. Not shown: ``authorization`` is among them.
+    """The payload's bytes as sent; b"" stands for an empty event."""
     headers: Mapping[str, str] = attrs.field(repr=False, eq=False)
+    """The request's headers, their names in lower case. Not shown: ``authorization`` is among them."""
 
     @property
     def payload(self) -> Any:
@@ -83,6 +87,14 @@ class LocalCall:
     def client_context(self) -> Optional[Dict[str, Any]]:
         """The decoded client context, a new copy each time, or None."""
         return _decode_client_context(self.headers.get("x-amz-client-context"))
+
+
+def check_size(call: LocalCall) -> None:
+    """Refuse a payload that is too large for its type of invocation."""
+    most = MAX_EVENT_BYTES if call.invocation_type == "Event" else MAX_REQUEST_RESPONSE_BYTES
+    if len(call.raw) > most:
+        text = f"Request must be smaller than {most} bytes for the InvokeFunction operation"
+        raise RefusedError(413, "RequestTooLargeException", text)
 
 
 def no_such_operation() -> RefusedError:

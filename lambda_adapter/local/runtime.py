@@ -12,6 +12,7 @@ import attrs
 
 from .._process.clock import monotonic_s
 from .._rules.limits import MAX_RESULT_BYTES, MAX_STREAMED_BYTES
+from .._rules.validation import is_async
 from .invoke_api import HttpAnswer, LocalCall, function_arn
 from .marshaller import to_json
 
@@ -19,9 +20,10 @@ from .marshaller import to_json
 #: yields what is sent as it comes: text, bytes, or anything that JSON can hold.
 Handler = Callable[[Any, Any], Any]
 
-_ASYNC = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
-
 _MARSHAL_ERROR = "Runtime.MarshalError"
+
+#: How the names of this package's modules begin.
+_OURS = __name__[: -len("local.runtime")]
 
 #: The keys of a client context's ``w3c`` that reach a handler.
 _W3C_FIELDS = ("traceparent", "tracestate", "baggage")
@@ -149,8 +151,7 @@ def check_handler(shown: str, handler: object) -> None:
     """
     if not callable(handler):
         raise ValueError(f"{shown} must be callable; got {type(handler).__name__}")
-    called = getattr(type(handler), "__call__", None)  # noqa: B004 - an object's class may have an async one
-    if any(is_async(each) for is_async in _ASYNC for each in (handler, called)):
+    if is_async(handler):
         raise ValueError(
             f"{shown} is an async function, which AWS's Python runtime calls but does not await; give a function that"
             " is not, and runs the async one: lambda event, context: asyncio.run(handler(event, context))"
@@ -227,10 +228,16 @@ def _result_of(
 
 def _stack(trace: Optional[TracebackType]) -> List[str]:
     """The frames from the handler on, without the marks below their lines, which AWS's runtime leaves out."""
-    frames = traceback.extract_tb(trace)[1:]
+    frames = traceback.extract_tb(_from_handler_on(trace))
     return traceback.format_list(
         [traceback.FrameSummary(frame.filename, frame.lineno, frame.name, line=frame.line) for frame in frames]
     )
+
+
+def _from_handler_on(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+    while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith(_OURS):
+        trace = trace.tb_next
+    return trace
 
 
 def _told(error_type: str, text: str, stack: List[str]) -> str:
@@ -251,7 +258,7 @@ def _exited(error: BaseException, context: LambdaContext) -> HandlerResult:
         context.log("" if code is None or isinstance(code, int) else f"{code}\n")
     else:
         status = 1
-        frames = error.__traceback__.tb_next if error.__traceback__ else None
+        frames = _from_handler_on(error.__traceback__)
         context.log("".join(traceback.format_exception(type(error), error, frames)))
     reason = f"with error: exit status {status}" if status else "without providing a reason"
     if isinstance(error, KeyboardInterrupt):

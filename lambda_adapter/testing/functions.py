@@ -1,10 +1,9 @@
 """A function of mock_lambda: what it does in each attempt."""
 
-import contextlib
+import asyncio
 import functools
 import inspect
 import json
-import logging
 import threading
 from collections import deque
 from typing import Any, Callable, Deque, Iterator, List, Optional, Tuple, Union
@@ -25,8 +24,6 @@ from ..local.runtime import (
     marshal,
     to_chunk,
 )
-
-logger = logging.getLogger("lambda_adapter.testing")
 
 #: Stands for an answer that was not given: None is one.
 NOT_GIVEN = object()
@@ -58,8 +55,17 @@ class BreaksOff:
         return HttpAnswer(200, b"".join(map(payload_chunk, self.chunks)))
 
 
-#: What a function does when it runs.
-Run = Callable[[Any, LambdaContext], HandlerResult]
+@attrs.frozen
+class Run:
+    """Lets the function run."""
+
+    #: What it comes to; it may write to the context's log.
+    come_to: Callable[[object, LambdaContext], HandlerResult]
+    #: The handler that the test gave, where it gave one: what it runs as.
+    handler: Optional[Handler] = None
+
+
+_SUCCESS = Run(lambda event, context: HandlerResult(b'{"success": true}'))
 
 #: What a function does in one attempt.
 _Step = Union[Fault, BreaksOff, Run]
@@ -89,7 +95,7 @@ class MockFunction:
         self._polls = 0
         self._cold = True
         self._steps: Deque[_Step] = deque()
-        self._afterwards = self._success if answer is NOT_GIVEN else self._answer(answer)
+        self._afterwards = _SUCCESS if answer is NOT_GIVEN else self._answer(answer)
 
     def answers(self, *answers: object) -> "MockFunction":
         """Each of ``answers`` once: handlers or responses, as for ``MockLambda.function``."""
@@ -103,9 +109,12 @@ class MockFunction:
         Args:
             texts: What it yields: strings and bytes as they are, anything else as JSON.
             times: Attempts in a row, from 1.
+
+        Raises:
+            ValueError: ``times`` is out of range, or one of ``texts`` cannot be JSON.
         """
-        chunks = tuple(map(to_chunk, texts))
-        self._add(lambda event, context: HandlerResult(b"".join(chunks), chunks=chunks), times)
+        chunks = tuple(_text_to_chunk(number, text) for number, text in enumerate(texts))
+        self._add(Run(lambda event, context: HandlerResult(b"".join(chunks), chunks=chunks)), times)
         self._streamed = chunks, times
         return self
 
@@ -137,6 +146,8 @@ class MockFunction:
             after: Right after ``streams``: how many of its texts come before; this adds no step then.
             times: Attempts in a row, from 1.
         """
+        check_text("error_type", error_type)
+        check_text("message", message)
         chunks: Tuple[bytes, ...] = ()
         if after is not None:
             chunks, times = self._take_streamed(after, times)
@@ -144,7 +155,7 @@ class MockFunction:
         def step(_: object, context: LambdaContext) -> HandlerResult:
             return attrs.evolve(failed_result(error_type, message, context.aws_request_id), chunks=chunks)
 
-        return self._add(step, times)
+        return self._add(Run(step), times)
 
     def _take_streamed(self, after: int, times: Optional[int]) -> Tuple[Tuple[bytes, ...], Optional[int]]:
         """What comes before the end that is to take the place of the end of ``streams``, and how often."""
@@ -189,6 +200,7 @@ class MockFunction:
             status: The HTTP status that goes with it, 400 to 599.
             times: Attempts in a row, from 1.
         """
+        check_text("code", code)
         check_integer("status", status, least=400, most=599)
         return self._add(Fault(RefusedError(status, code, "mock_lambda rejected it").answer), times)
 
@@ -216,9 +228,12 @@ class MockFunction:
             self._polls = polls
         return self.durable()
 
-    @property
-    def polls(self) -> int:
-        return self._polls
+    def __repr__(self) -> str:
+        """What is to come: a test prints it where the function did something else than was meant."""
+        with self._lock:
+            count = len(self._steps)
+        steps = "1 step" if count == 1 else f"{count} steps"
+        return f"<mock_lambda's function {self.name!r}: {steps} to come{', durable' if self.is_durable else ''}>"
 
     def next_fault(self) -> "Optional[Union[Fault, BreaksOff]]":
         """What keeps the next call from the answer of a function that has run; it is a step, and taken."""
@@ -230,14 +245,14 @@ class MockFunction:
                 self._steps.popleft()
             return step
 
-    def next_run(self) -> "Run":
+    def next_run(self) -> Run:
         """What the function does in a run whose call gets no answer: its next step that is none of a call's."""
         with self._lock:
             for number, step in enumerate(self._steps):
                 if not isinstance(step, (Fault, BreaksOff)):
                     del self._steps[number]
                     return step
-            return self._success if isinstance(self._afterwards, (Fault, BreaksOff)) else self._afterwards
+            return _SUCCESS if isinstance(self._afterwards, (Fault, BreaksOff)) else self._afterwards
 
     def take_cold(self) -> bool:
         """Whether the function has not run yet; from now on it has."""
@@ -252,10 +267,11 @@ class MockFunction:
         with self._lock:
             self._steps.extend([step] * (times or 1))
             if self._last_stays:
-                self._afterwards = step if times is None else self._success
+                self._afterwards = step if times is None else _SUCCESS
         return self
 
     def next_step(self, invocation_type: str) -> _Step:
+        """What the function does in the attempt that is made now; for ``mock_lambda`` itself, as all ``next_…`` are."""
         with self._lock:
             if not self._steps:
                 return self._afterwards
@@ -266,46 +282,61 @@ class MockFunction:
     def _answer(self, answer: object) -> _Step:
         if callable(answer):
             check_handler(f"an answer of {self.name!r}", answer)
-            return functools.partial(_run, self.name, answer)
+            return Run(functools.partial(_call, answer), answer)
         # Now, so that what the test changes later changes nothing.
         result = HandlerResult(answer) if isinstance(answer, bytes) else marshal(answer, "")
         if result.failed:
             why = json.loads(result.body)["errorMessage"]
             raise ValueError(f"an answer of {self.name!r} must be a handler, JSON-able, or bytes as they are: {why}")
-        return lambda event, context: result
-
-    @staticmethod
-    def _success(_: object, __: LambdaContext) -> HandlerResult:
-        return HandlerResult(b'{"success": true}')
+        return Run(lambda event, context: result)
 
 
-def _run(name: str, handler: Handler, event: object, context: LambdaContext) -> HandlerResult:
+def check_text(name: str, value: object) -> str:
+    """Check that a parameter is text, and return it.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text; got {type(value).__name__}")
+    return value
+
+
+def _text_to_chunk(number: int, text: object) -> bytes:
+    try:
+        return to_chunk(text)
+    except Exception as error:  # its own methods may raise anything
+        raise ValueError(f"texts[{number}] must be text, bytes or JSON-able: {error}") from error
+
+
+#: Raised by a handler these are its own affair; anything else that is no Exception ends the test.
+_ENDS_OF_FUNCTIONS = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
+
+
+def _call(handler: Handler, event: object, context: LambdaContext) -> HandlerResult:
     """A handler's result, except where it ended the test: Ctrl-C and pytest.fail are no errors of the function."""
     ended: List[BaseException] = []
 
-    @contextlib.contextmanager
-    def watching() -> Iterator[None]:
-        try:
-            yield
-        except (Exception, SystemExit):
-            raise
-        except BaseException as exc:
-            ended.append(exc)
-            raise
-
     def watched(event: object, context: LambdaContext) -> Any:
-        with watching():
+        try:
             returned = handler(event, context)
+        except BaseException as exc:
+            watch(exc)
+            raise
         return piecewise(returned) if inspect.isgenerator(returned) else returned
 
     def piecewise(items: Iterator[object]) -> Iterator[object]:
-        with watching():
+        try:
             yield from items
+        except BaseException as exc:
+            watch(exc)
+            raise
+
+    def watch(exc: BaseException) -> None:
+        if not isinstance(exc, _ENDS_OF_FUNCTIONS):
+            ended.append(exc)
 
     result = call_handler(watched, event, context)
     if ended:
         raise ended[0]
-    if result.failed:
-        # The adapter shows no stack trace, and of an Event nobody sees the error.
-        logger.warning("The handler of %r failed: %s", name, "".join(context._log) or result.body.decode())
     return result

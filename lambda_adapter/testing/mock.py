@@ -26,11 +26,20 @@ from .._process.clock import monotonic_s
 from .._rules.identifiers import parse_identifier
 from ..local import emulator
 from ..local.durable import ARN_HEADER, DurableExecution, DurableExecutions
+from ..local.event_loops import EventLoops
 from ..local.event_stream import CONTENT_TYPE, invoke_complete, payload_chunk
 from ..local.function_log import end_lines, start_line
-from ..local.invoke_api import HttpAnswer, LocalCall, RefusedError, encode_log_tail, is_streaming, parse_path
+from ..local.invoke_api import (
+    HttpAnswer,
+    LocalCall,
+    RefusedError,
+    check_size,
+    encode_log_tail,
+    is_streaming,
+    parse_path,
+)
 from ..local.runtime import HandlerResult, LambdaContext, client_context_object, make_context, result_chunks
-from .functions import NOT_GIVEN, BreaksOff, Fault, MockFunction, Run
+from .functions import NOT_GIVEN, BreaksOff, Fault, MockFunction, Run, check_text
 from .moved_clock import MovedClock
 from .runs import MockRuns
 
@@ -40,7 +49,8 @@ try:
 except ImportError as error:
     raise ImportError("lambda_adapter.testing needs moto from 5.0.4: pip install 'lambda-adapter[testing]'") from error
 
-logger = logging.getLogger("lambda_adapter.testing")
+#: Not below the adapter's, whose lines never have what a function said: a test's author wants just that.
+logger = logging.getLogger("mock_lambda")
 
 #: What a handler's context says; AWS's defaults. Nothing is enforced.
 _TIMEOUT_S = 3.0
@@ -61,6 +71,7 @@ class MockLambda:
         self._functions: Dict[str, MockFunction] = {}
         self._calls: Dict[str, List[LocalCall]] = {}
         self._runs = MockRuns()
+        self._loops = EventLoops()
 
     def function(self, name: str, answer: object = NOT_GIVEN) -> MockFunction:
         """Make a function, or make one anew: its steps are forgotten, its calls are not.
@@ -78,7 +89,7 @@ class MockLambda:
         Raises:
             ValueError: ``name`` can be no function's, or ``answer`` is not JSON-able.
         """
-        identifier = parse_identifier(name)
+        identifier = parse_identifier(check_text("name", name))
         if identifier is None:
             raise ValueError(f"name must be a function's name or ARN; got {name!r}")
         made = MockFunction(identifier.name, answer)
@@ -97,6 +108,7 @@ class MockLambda:
 
         Raises:
             LookupError: No function has this name, and none was called by it.
+            ValueError: ``name`` is no text.
         """
         return [call.payload for call in self.invocations(name)]
 
@@ -107,9 +119,9 @@ class MockLambda:
             name: As for ``function``.
 
         Raises:
-            LookupError: As for ``calls``.
+            LookupError, ValueError: As for ``calls``.
         """
-        identifier = parse_identifier(name)
+        identifier = parse_identifier(check_text("name", name))
         name = identifier.name if identifier else name
         with self._lock:
             known = name in self._functions or name in self._calls
@@ -178,6 +190,7 @@ def mock_lambda() -> Iterator[MockLambda]:
         stack.enter_context(patch.object(workers, "wait_scale", 0.0))
         if not _active:
             stack.enter_context(patch.object(clock, "source", MovedClock(clock.source)))
+        stack.callback(mock._loops.close)
         _active.append(mock)
         stack.callback(_active.remove, mock)
         yield mock
@@ -231,7 +244,8 @@ def _respond(mocks: List[MockLambda], request: AWSPreparedRequest, request_id: s
         raw=bytes(request.body or b""),
         headers=headers,
     )
-    event, context = call.payload, _context(call)  # both refuse what is malformed, before anything is recorded
+    check_size(call)
+    _, context = call.payload, _context(call)  # both refuse what is malformed, before anything is recorded
     owner = next((mock for mock in mocks if mock._has(call.function_name)), mocks[0])
     mocked = owner._take(call)
     if mocked is None:
@@ -240,7 +254,7 @@ def _respond(mocks: List[MockLambda], request: AWSPreparedRequest, request_id: s
     streams = is_streaming(url.path)
     name = DurableExecutions.name_of(call, mocked.is_durable)
     if name is not None and not streams and call.invocation_type != "DryRun":
-        return _respond_durably(owner._runs, mocked, name, call, context, request.url)
+        return _respond_durably(owner, mocked, name, call, context, request.url)
     step = mocked.next_step(call.invocation_type)
     if isinstance(step, Fault):
         return step.happen(request.url)
@@ -249,7 +263,7 @@ def _respond(mocks: List[MockLambda], request: AWSPreparedRequest, request_id: s
     if isinstance(step, BreaksOff):
         return step.happen(request.url, streams)
     began_s = monotonic_s()
-    result, log = _run(step, mocked, event, context)
+    result, log = _run(owner, mocked, step, call, context)
     if call.invocation_type == "Event":
         return HttpAnswer(202)
     if streams:
@@ -258,14 +272,24 @@ def _respond(mocks: List[MockLambda], request: AWSPreparedRequest, request_id: s
     return _with_log_tail(result.to_answer(context.function_version), call, log)
 
 
-def _run(step: Run, mocked: MockFunction, event: object, context: LambdaContext) -> Tuple[HandlerResult, str]:
+def _run(
+    owner: MockLambda, mocked: MockFunction, step: Run, call: LocalCall, context: LambdaContext
+) -> Tuple[HandlerResult, str]:
     """What a run comes to, and its log."""
+    event, trace_id = call.payload, call.headers.get("x-amzn-trace-id")
     began_s = monotonic_s()
-    result = step(event, context)
+    with contextlib.ExitStack() as lent:
+        if step.handler is not None:
+            lent.enter_context(emulator.as_on_aws(step.handler, context, context._log, trace_id, owner._loops))
+        result = step.come_to(event, context)
     duration_ms = (monotonic_s() - began_s) * 1_000
+    log = "".join(context._log)
+    if step.handler is not None and result.failed:
+        # The adapter shows no stack trace, and of an Event nobody sees the error.
+        logger.warning("The handler of %r failed: %s", mocked.name, log or result.body.decode())
     before = start_line(context.aws_request_id, context.function_version)
     after = end_lines(context.aws_request_id, duration_ms, _MEMORY_MB, mocked.take_cold())
-    return result, "".join([before, *context._log, after])
+    return result, "".join([before, log, after])
 
 
 def _check_in_time(began_s: float, url: str) -> None:
@@ -297,16 +321,16 @@ def _streamed(result: HandlerResult, version: str, log_tail: Optional[str]) -> H
 
 
 def _respond_durably(
-    runs: MockRuns, mocked: MockFunction, name: str, call: LocalCall, context: LambdaContext, url: str
+    owner: MockLambda, mocked: MockFunction, name: str, call: LocalCall, context: LambdaContext, url: str
 ) -> HttpAnswer:
     """Answer an Invoke of a durable function: with its one run, or with what keeps the call from it."""
     region = context.invoked_function_arn.split(":")[3]
     new = DurableExecution(name, call, region, context.function_version, _EXECUTION_TIMEOUT_S)
+    runs = owner._runs
     claim = runs.claim(mocked, new)
     execution, step, began_s = claim.execution, claim.run, monotonic_s()
     if step is not None:
-        event = call.payload
-        runs.run(execution, lambda: _run(step, mocked, event, context), mocked.polls)
+        runs.run(execution, lambda: _run(owner, mocked, step, call, context), mocked._polls)
     if isinstance(claim.fault, Fault):
         return claim.fault.happen(url)
     if claim.fault is not None:

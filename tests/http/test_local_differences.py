@@ -82,9 +82,10 @@ def variables() -> None:
             in_thread(lambda: os.environ.get("AWS_LAMBDA_FUNCTION_NAME")),
             child.stdout.decode().strip(),
             os.environ.get("AWS_ACCESS_KEY_ID"),
+            os.supports_bytes_environ and b"AWS_LAMBDA_FUNCTION_NAME" in os.environb,
         ]
 
-    assert ask(handler) == ["f", None, "None", os.environ.get("AWS_ACCESS_KEY_ID")]
+    assert ask(handler) == ["f", None, "None", os.environ.get("AWS_ACCESS_KEY_ID"), False]
     if sys.version_info >= (3, 9):
         assert ask(lambda event, context: asyncio.run(asyncio.to_thread(os.getenv, "AWS_REGION"))) == "us-east-1"
 

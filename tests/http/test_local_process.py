@@ -20,6 +20,7 @@ from typing import Any, Callable, Iterator, List
 import pytest
 
 from lambda_adapter.local import LocalLambda
+from support.forks import in_child
 from support.local_lambda import WAIT_S, HeldHandler, log_of, post
 from support.paths import PACKAGES
 from support.runtime_cases import handler as case_handler
@@ -355,6 +356,8 @@ class AsyncCall:
         pytest.param(async_generator, id="generator"),
         pytest.param(functools.partial(coroutine_function), id="partial"),
         pytest.param(AsyncCall(), id="object"),
+        pytest.param(functools.partial(AsyncCall()), id="partial-of-an-object"),
+        pytest.param(functools.partial(functools.partial(AsyncCall().__call__), event=1), id="partial-of-a-partial"),
         pytest.param(AsyncCall().__call__, id="method"),
     ],
 )
@@ -407,3 +410,27 @@ def test_whoever_prints_meanwhile_prints_on():
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "".join(f"line {number}\n" for number in range(20_000))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_a_forked_child_closes_its_copies_alone(held: HeldHandler) -> None:
+    """At the fork a call is under way, and another thread has the lock; the parent serves on and answers the call."""
+    functions = {"held": held, "f": lambda event, context: event}
+    with LocalLambda(functions, timeout=WAIT_S) as local, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(answer, local, "held", 1)
+        assert held.entered.acquire(timeout=WAIT_S)
+
+        def closes() -> bool:
+            assert local._server is not None
+            sockets = [local._server.socket, *(connection for _, connection in local._server._connections)]
+            open_before = [each.fileno() >= 0 for each in sockets]
+            local.close()
+            local.close()
+            return all(open_before) and all(each.fileno() < 0 for each in sockets) and "closed" in repr(local)
+
+        with local._lock:
+            collect = in_child(closes, timeout_s=5)
+        collect()
+        assert answer(local, "f", 2) == 2
+        held.open.set()
+        assert under_way.result(WAIT_S) == 1

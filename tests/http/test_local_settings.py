@@ -1,11 +1,13 @@
 """``local.settings``: all that an adapter needs in the place of AWS, and a time limit that fits the adapter's."""
 
+import ast
 import inspect
+import textwrap
 
 import pytest
 
 from lambda_adapter import LambdaAdapter, LocalLambda
-from lambda_adapter.local import LocalSettings
+from lambda_adapter.local import LocalCall, LocalSettings
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1"])
@@ -53,3 +55,15 @@ def test_a_handler_may_take_longer_than_a_chat_waits_and_ends_before_the_adapter
     defaults = {name: parameter.default for name, parameter in inspect.signature(LocalLambda).parameters.items()}
     read_timeout = inspect.signature(LambdaAdapter).parameters["read_timeout"].default
     assert 3 < defaults["timeout"] < read_timeout
+
+
+@pytest.mark.parametrize("kind", [LocalCall, LocalSettings])
+def test_every_field_has_words_that_editors_show(kind):
+    """A string right after it."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    told = {
+        field.target.id: isinstance(after, ast.Expr) and isinstance(ast.literal_eval(after.value), str)
+        for field, after in zip(tree.body, [*tree.body[1:], ast.Pass()])
+        if isinstance(field, ast.AnnAssign)
+    }
+    assert told == dict.fromkeys(kind.__annotations__, True)

@@ -1,8 +1,11 @@
 """The test kit: what a mocked function does, what is kept of its calls, and that nothing of it stays behind."""
 
 import asyncio
+import base64
 import json
+import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -20,7 +23,8 @@ from moto.core.config import default_user_config
 
 from lambda_adapter import LambdaAdapter, LocalLambda
 from lambda_adapter._call import workers
-from lambda_adapter.testing import mock_lambda
+from lambda_adapter._rules.limits import MAX_EVENT_BYTES, MAX_REQUEST_RESPONSE_BYTES
+from lambda_adapter.testing import MockFunction, mock_lambda
 from support.paths import PACKAGES, PROJECT
 from support.sessions import MANY
 
@@ -155,8 +159,72 @@ def test_a_handler_that_raises_is_a_function_error_shaped_like_aws(mock, client,
     assert (error["errorType"], error["errorMessage"]) == ("ValueError", "no such city")
     assert error["requestId"] == answer["ResponseMetadata"]["RequestId"]
     assert 'raise ValueError("no such city")' in "".join(error["stackTrace"])
-    (record,) = [record for record in caplog.records if record.name == "lambda_adapter.testing"]
+    (record,) = [record for record in caplog.records if record.name == "mock_lambda"]
     assert 'raise ValueError("no such city")' in record.getMessage()
+
+
+def test_what_a_handler_said_is_in_no_line_below_the_adapter_s_logger(mock, adapter, make_request, caplog):
+    def handler(event, context):
+        raise ValueError("no such city")
+
+    caplog.set_level(logging.DEBUG, logger="lambda_adapter")
+    mock.function("weather", handler)
+    adapter.execute(make_request())
+    said = [record for record in caplog.records if "no such city" in record.getMessage()]
+    assert [(record.name, record.levelname) for record in said] == [("mock_lambda", "WARNING")]
+    assert [record for record in caplog.records if record.name.startswith("lambda_adapter")]
+
+
+@pytest.mark.parametrize(
+    ("invocation_type", "most"),
+    [("RequestResponse", MAX_REQUEST_RESPONSE_BYTES), ("Event", MAX_EVENT_BYTES)],
+)
+def test_a_payload_may_be_as_large_as_on_aws(mock, client, invocation_type, most):
+    mock.function("weather", SUNNY)
+    client.invoke(FunctionName="weather", InvocationType=invocation_type, Payload=b"1".rjust(most))
+    with pytest.raises(client.exceptions.RequestTooLargeException, match=f"smaller than {most} bytes") as caught:
+        client.invoke(FunctionName="weather", InvocationType=invocation_type, Payload=b"1".rjust(most + 1))
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+    assert mock.calls("weather") == [1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [GeneratorExit("x"), asyncio.CancelledError(), SystemExit(3)],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("yields", [False, True], ids=["returns", "yields"])
+def test_a_handler_s_own_end_is_an_exit_of_the_runtime(mock, client, error, yields):
+    def handler(event, context):
+        raise error
+
+    def generator(event, context):
+        yield "Hel"
+        raise error
+
+    mock.function("weather", generator if yields else handler)
+    answer = client.invoke(FunctionName="weather")
+    assert answer["FunctionError"] == "Unhandled"
+    assert json.loads(answer["Payload"].read())["errorType"] == "Runtime.ExitError"
+
+
+@pytest.mark.parametrize("end", [ValueError, GeneratorExit])
+@pytest.mark.parametrize("yields", [False, True], ids=["returns", "yields"])
+def test_a_stack_begins_with_the_handler(mock, client, yields, end):
+    def handler(event, context):
+        raise end("x")
+
+    def generator(event, context):
+        yield "Hel"
+        raise end("x")
+
+    mock.function("weather", generator if yields else handler)
+    answer = client.invoke(FunctionName="weather", LogType="Tail")
+    log = base64.b64decode(answer["LogResult"]).decode()
+    first = re.search(r"Traceback \(most recent call last\):\n\s*(.*)\n", log)
+    assert re.fullmatch(r'File ".*test_testing\.py", line \d+, in (handler|generator)', first[1])
+    stack = json.loads(answer["Payload"].read()).get("stackTrace")
+    assert stack is None or (len(stack) == 1 and "test_testing.py" in stack[0])
 
 
 def test_a_handler_that_exits_is_a_function_error(mock, attempt):
@@ -308,7 +376,13 @@ def test_rejects_is_the_error_of_aws_that_it_names(mock, adapter, make_request, 
         (lambda function: function.throttles(times=1.5), "times must be a whole number"),
         (lambda function: function.throttles(retry_after=-1), "retry_after must be a whole number"),
         (lambda function: function.rejects("ServiceException", 200), "status must be a whole number from 400 to 599"),
-        (lambda function: function.rejects(403, "AccessDeniedException"), "status must be a whole number"),
+        (lambda function: function.rejects(403, "AccessDeniedException"), "code must be text; got int"),
+        (lambda function: function.rejects("AccessDeniedException", "403"), "status must be a whole number"),
+        (lambda function: function.fails(5), "error_type must be text; got int"),
+        (lambda function: function.fails(message=5), "message must be text; got int"),
+        (lambda function: function.fails(ValueError), "error_type must be text; got type"),
+        (lambda function: function.streams("Hel", {1}), r"texts\[1\] must be text, bytes or JSON-able: .*set"),
+        (lambda function: function.streams("\ud800"), r"texts\[0\] must be text, bytes or JSON-able: "),
     ],
 )
 def test_a_step_that_makes_no_sense_is_refused_and_not_added(mock, attempt, make, complaint):
@@ -316,6 +390,27 @@ def test_a_step_that_makes_no_sense_is_refused_and_not_added(mock, attempt, make
     with pytest.raises(ValueError, match=complaint):
         make(function)
     assert attempt() == "Sunny"
+
+
+@pytest.mark.parametrize("method", ["function", "calls", "invocations"])
+@pytest.mark.parametrize("name", [5, None, [], b"weather"], ids=repr)
+def test_a_name_that_is_no_text_is_refused_by_its_parameter(mock, method, name):
+    with pytest.raises(ValueError, match=f"name must be text; got {type(name).__name__}"):
+        getattr(mock, method)(name)
+
+
+def test_a_function_tells_its_name_and_how_many_steps_are_to_come(mock, attempt):
+    weather = mock.function("weather", SUNNY)
+    assert repr(weather) == "<mock_lambda's function 'weather': 0 steps to come>"
+    weather.throttles(times=2)
+    assert repr(weather) == "<mock_lambda's function 'weather': 2 steps to come>"
+    attempt()
+    assert repr(weather.durable()) == "<mock_lambda's function 'weather': 1 step to come, durable>"
+
+
+def test_every_public_method_of_a_function_has_words(mock):
+    assert [name for name, value in vars(MockFunction).items() if not name.startswith("_") and not value.__doc__] == []
+    assert "polls" not in dir(mock.function("weather"))
 
 
 # --- Waits ---
@@ -375,7 +470,7 @@ def test_a_function_that_was_not_made_is_not_found_as_on_aws(mock, client, caplo
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
     arn = "arn:aws:lambda:us-east-1:123456789012:function:wether:prod"
     assert caught.value.response["Error"]["Message"] == f"Function not found: {arn}"
-    (record,) = [record for record in caplog.records if record.name == "lambda_adapter.testing"]
+    (record,) = [record for record in caplog.records if record.name == "mock_lambda"]
     assert "'wether'" in record.getMessage()
     assert "'weather' 0 calls" in record.getMessage()
 
