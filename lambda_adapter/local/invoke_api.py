@@ -93,8 +93,13 @@ def check_size(call: LocalCall) -> None:
     """Refuse a payload that is too large for its type of invocation."""
     most = MAX_EVENT_BYTES if call.invocation_type == "Event" else MAX_REQUEST_RESPONSE_BYTES
     if len(call.raw) > most:
-        text = f"Request must be smaller than {most} bytes for the InvokeFunction operation"
-        raise RefusedError(413, "RequestTooLargeException", text)
+        raise too_large(most)
+
+
+def too_large(most: int) -> RefusedError:
+    """The answer to a payload of more bytes than ``most``."""
+    text = f"Request must be smaller than {most} bytes for the InvokeFunction operation"
+    return RefusedError(413, "RequestTooLargeException", text)
 
 
 def no_such_operation() -> RefusedError:

@@ -5,7 +5,7 @@ import re
 from email.message import Message
 from typing import Callable
 
-from .invoke_api import RefusedError
+from .invoke_api import RefusedError, too_large
 
 _LENGTH = re.compile("[0-9]{1,18}", re.ASCII)
 #: A chunk's size, and extensions that mean nothing here.
@@ -39,7 +39,7 @@ def read_body(headers: "Message[str, str]", source: io.BufferedIOBase, most: int
         raise _malformed("Content-Length must be one whole number")
     length = int(lengths[0])
     if length > most:
-        raise _too_large(most)
+        raise too_large(most)
     go_on()
     return _read(source, length)
 
@@ -61,7 +61,7 @@ def _read_chunks(source: io.BufferedIOBase, most: int) -> bytes:
         if length == 0:
             break
         if len(body) + length > most:
-            raise _too_large(most)
+            raise too_large(most)
         body += _read(source, length)
         if source.readline(2) not in (b"\r\n", b"\n"):
             raise _malformed("A chunk is longer than its size says")
@@ -73,8 +73,3 @@ def _read_chunks(source: io.BufferedIOBase, most: int) -> bytes:
 
 def _malformed(text: str) -> RefusedError:
     return RefusedError(400, "InvalidRequestException", text)
-
-
-def _too_large(most: int) -> RefusedError:
-    text = f"Request must be smaller than {most} bytes for the InvokeFunction operation"
-    return RefusedError(413, "RequestTooLargeException", text)
