@@ -35,8 +35,9 @@ entity_id, community_id, session_id, platform, metadata, scopes. What it leaves
 out is as in invoke. A line that is no request is answered invalid_request; a
 blank line is not answered, but counts as a line.
 
-The first Ctrl-C, SIGTERM or SIGHUP sends nothing more and waits for the calls in
-flight; a second one ends at once; the exit code is 128 and the signal's number.
+The first Ctrl-C, SIGTERM or SIGHUP sends nothing more, no further attempts either,
+and waits for those in flight; a second one ends at once; the exit code is 128 and
+the signal's number.
 The same command then goes on: it sends what has no response yet. What was in
 flight at a second signal or a kill -9 is sent again; requests with a session_id
 of their own let the function tell.
@@ -206,13 +207,15 @@ class Batch:
         self._in_flight = 0
         self._in_a_row = 0
         self._hopeless: Optional[ExecuteResponse] = None
+        self._sends_no_more = False
+        self._left_to_next_run = 0
 
     def run(self) -> None:
         """Answer all lines, or those until something ends it."""
         try:
             fed = self._feed()
             self._drain()
-            if not fed:
+            if not fed or self._left_to_next_run:
                 self._say_why()
             self._responses.put_in_order()
         except WriteError as error:
@@ -269,8 +272,11 @@ class Batch:
 
     def _drain(self) -> None:
         """Wait for the calls in flight, and say so if somebody wants to end."""
-        told = False
+        told = closed = False
         while self._in_flight:
+            if not closed and (self._stopping.signal is not None or self._sends_no_more):
+                closed = True
+                self._adapter.close()  # calls that wait for their next attempt end without it
             if self._stopping.settled and not told:
                 told = True
                 self._progress.clear()
@@ -299,13 +305,28 @@ class Batch:
         error = f"invalid_request: {fault}"
         return ExecuteResponse(success=False, error=error, error_code="invalid_request", invocation=invocation)
 
+    def _is_for_next_run(self, line: RequestLine, response: ExecuteResponse) -> bool:
+        """Whether a call was ended before its end, and may be sent again as if it had not been."""
+        how = response.invocation
+        if response.error_code != "closed" and (how is None or how.why_ended != "ended"):
+            return False
+        if how is None or how.executed == "no":
+            return True
+        # It may have run: only under the same session_id could the function tell.
+        return line.keeps_session and self._adapter.idempotent
+
     def _add(self, line: RequestLine, response: ExecuteResponse) -> None:
+        if self._is_for_next_run(line, response):
+            with self._changed:
+                self._left_to_next_run += 1
+            return
         if response.error_code == "invalid_request":
             _, _, why = (response.error or "").partition(": ")
             response = attrs.evolve(response, error=f"invalid_request: line {line.number}: {why}")
         try:
             self._responses.add(line.number, line.session_id, line.digest, response.to_dict())
         except WriteError as error:
+            self._sends_no_more = True
             self._stop(f"{error}.", NO_READER if error.no_reader else 1)
             return
         with self._changed:
@@ -323,6 +344,7 @@ class Batch:
             self._in_a_row = self._in_a_row + 1 if row is not None and row.general else 0
             if self._in_a_row and self._in_a_row == self._stop_after:
                 self._hopeless = response
+                self._sends_no_more = True
                 self._stopping.request()
 
     def _stop(self, why: str, exit_code: int) -> None:

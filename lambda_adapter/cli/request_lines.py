@@ -36,6 +36,8 @@ class RequestLine:
     request: Optional[ExecuteRequest] = None
     #: Why it is none.
     fault: str = ""
+    #: Whether the next run, too, sends it under its ``session_id``.
+    keeps_session: bool = False
 
     @property
     def session_id(self) -> Optional[Id]:
@@ -46,7 +48,8 @@ class RequestLine:
         """The same request under the ``session_id`` that an earlier run sent it with."""
         if self.request is None or session_id is None:
             return self
-        return attrs.evolve(self, request=attrs.evolve(self.request, session_id=session_id))
+        request = attrs.evolve(self.request, session_id=session_id)
+        return attrs.evolve(self, request=request, keeps_session=True)
 
 
 class _FaultError(Exception):
@@ -123,7 +126,8 @@ def parse_line(number: int, text: bytes) -> RequestLine:
     for name in said:
         if name not in _NAMES:
             return RequestLine(number, digest, fault=f"a request has no {shown(name, 40)}; it has {', '.join(_NAMES)}")
-    return RequestLine(number, digest, ExecuteRequest(**{"command": None, "args": [], **request_defaults(), **said}))
+    request = ExecuteRequest(**{"command": None, "args": [], **request_defaults(), **said})
+    return RequestLine(number, digest, request, keeps_session="session_id" in said)
 
 
 def _parse(text: bytes) -> Any:

@@ -23,7 +23,7 @@ from lambda_adapter.cli.responses import ResponseFile, WriteError
 from lambda_adapter.cli.stopping import SAME_S, StoppedError, Stopping
 from support.clocks import Clock
 from support.commands import on_terminal, start, wait_until
-from support.fault_server import FaultServer, aws_error
+from support.fault_server import FaultServer, aws_error, reset_mid_body
 from support.waiting import until
 
 
@@ -753,6 +753,62 @@ def test_a_signal_that_is_ignored_stays_ignored(held):
     assert process.wait(20) == 0
     process.communicate()
     assert messages() == ["1", "2"]
+
+
+def failing_until_stopped(reaction, stopped_by):
+    """An endpoint where each attempt fails, and whose fourth one is this process's Ctrl-C."""
+
+    def react(request):
+        if request.number == 4:
+            os.kill(os.getpid(), stopped_by)
+        return reaction
+
+    return FaultServer(react)
+
+
+WAITS = ("--max-concurrency", "4", "--max-retries", "2", "--initial-retry-delay", "1", "--jitter", "0")
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("options", [(), ("--no-idempotent",), ("--total-timeout", "60")])
+@pytest.mark.parametrize("left", [True, False], ids=["more left", "all in flight"])
+def test_a_call_that_waits_for_its_next_attempt_makes_none_after_a_signal(left, options, batch, local):
+    numbers = range(20 if left else 4)
+    write_requests(*numbers)
+    throttled = aws_error("TooManyRequestsException", 429)
+    with failing_until_stopped(throttled, signal.SIGTERM) as server:
+        code, _, err = batch(*WAITS, *options, url=server.endpoint_url)
+        assert len(server.requests) == 4
+    assert code == 143
+    assert err.startswith(f"Stopped by SIGTERM.\n0 of {len(numbers)} requests done ")
+    assert err.endswith(f"; {len(numbers)} left; the same command goes on from there\n")
+    assert read() == []
+    assert batch(*options)[0] == 0
+    assert sorted(map(int, asked(local))) == list(numbers)
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize(
+    ("more", "recorded"), [('"session_id": "s", ', 0), ("", 4)], ids=["a session_id of its own", "none"]
+)
+def test_a_call_that_may_have_run_is_left_to_the_next_run_only_where_functions_can_tell(more, recorded, batch, local):
+    write("requests.jsonl", *[f'{{{more}"command": "x"}}'] * 4)
+    with failing_until_stopped(reset_mid_body(), signal.SIGINT) as server:
+        batch(*WAITS, url=server.endpoint_url)
+        sent = {json.loads(request.body)["request_id"] for request in server.requests}
+        assert len(server.requests) == 4
+    assert len(read()) == recorded
+    assert all("the call was ended before its next attempt" in response["error"] for response in read())
+    assert batch("--retry-failed")[0] == 0
+    assert {call.payload["request_id"] for call in local.calls} == sent
+
+
+@pytest.mark.usefixtures("heard")
+def test_a_call_that_must_not_run_twice_and_may_have_run_is_recorded(batch):
+    write("requests.jsonl", *[line(1)] * 4)
+    with failing_until_stopped(reset_mid_body(), signal.SIGTERM) as server:
+        batch(*WAITS, "--no-idempotent", url=server.endpoint_url)
+    assert [response["invocation"]["executed"] for response in read()] == ["maybe"] * 4
 
 
 @pytest.fixture
