@@ -104,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
         again = _to_retry(responses.known, args)
         name = "stdin" if args.requests == "-" else args.requests
         lines = _unanswered(numbered(source), responses, again, name)
-        responses.make_ready()
+        left = None if total is None else total - len(responses.known) + len(again)
+        responses.make_ready(adapter.max_concurrency if left is None else max(1, min(left, adapter.max_concurrency)))
         tally = collections.Counter(was.error_code for number, was in responses.known.items() if number not in again)
         progress = Progress(sys.stderr, total, sum(tally.values()), sum(tally.values()) - tally[None])
         stopping = stack.enter_context(Stopping())
@@ -208,6 +209,8 @@ class Batch:
         self._in_a_row = 0
         self._hopeless: Optional[ExecuteResponse] = None
         self._sends_no_more = False
+        #: Calls whose responses could not be written.
+        self.unwritten = 0
         self._left_to_next_run = 0
 
     def run(self) -> None:
@@ -326,7 +329,9 @@ class Batch:
         try:
             self._responses.add(line.number, line.session_id, line.digest, response.to_dict())
         except WriteError as error:
-            self._sends_no_more = True
+            with self._changed:
+                self._sends_no_more = True
+                self.unwritten += bool(response.invocation and response.invocation.attempts)
             self._stop(f"{error}.", NO_READER if error.no_reader else 1)
             return
         with self._changed:
@@ -365,8 +370,18 @@ def _print_end(batch: Batch, tally: Mapping[Optional[str], int], progress: Progr
     told = f"{of_all or counted(done, 'request')} done ({now}): {succeeded:,} succeeded, {done - succeeded:,} failed"
     if batch.why:
         left = "" if progress.total is None else f"; {progress.total - done:,} left"
-        told = f"{batch.why}\n{told}{left}" + (f"; {batch.goes_on}" if goes_on else "")
+        told = f"{batch.why}\n{_lost(batch.unwritten, goes_on)}{told}{left}"
+        told += f"; {batch.goes_on}" if goes_on else ""
     tell(told)
     failed = {code: number for code, number in tally.items() if code}
     for code in sorted(failed, key=lambda code: (-failed[code], code)):
         tell(f"{failed[code]:>9,}  {code}")
+
+
+def _lost(unwritten: int, goes_on: bool) -> str:
+    """What to say of calls whose responses could not be written."""
+    if not unwritten:
+        return ""
+    calls, them = ("call was made whose response", "it") if unwritten == 1 else ("calls were made whose responses", "them")
+    next_run = f"; the next run sends {them} again" if goes_on else ""
+    return f"{unwritten:,} {calls} could not be written{next_run}.\n"

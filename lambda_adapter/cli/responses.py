@@ -25,6 +25,9 @@ _START = b'{"line": '
 
 STDOUT = "-"
 
+#: What a response takes, often enough: with less room than this for each call at once, none is begun.
+_ROOM_BYTES = 1_024
+
 #: Seconds for a line that is just being written.
 _CLOSE_S = 1.0
 
@@ -87,8 +90,8 @@ class ResponseFile:
                 self.close()
                 raise
 
-    def make_ready(self) -> None:
-        """Cut off half a line, write the first byte of what will follow, and take it back.
+    def make_ready(self, at_once: int = 1) -> None:
+        """Cut off half a line, write what takes the room of ``at_once`` responses, and take it back.
 
         So that a full disk is known before the first call.
 
@@ -102,9 +105,10 @@ class ResponseFile:
             if not self._last_is_whole:
                 self._append(b"\n")
                 self._last_is_whole = True
-            self._file.write(_START[:1])
             if self.regular:
-                self._file.truncate(self._end)
+                self._try_room(at_once * _ROOM_BYTES)
+            else:
+                self._file.write(_START[:1])
         except OSError as error:
             raise UsageError(f"{self.name} cannot be written: {reason(error)}") from None
 
@@ -165,6 +169,14 @@ class ResponseFile:
             rest = rest[_written(self._file, rest) :]
         self._file.flush()
         self._end += len(text)
+
+    def _try_room(self, number_bytes: int) -> None:
+        """Write as many bytes and take them back; a kill between the two leaves half a line."""
+        end = self._end
+        try:
+            self._append(_START.ljust(number_bytes))
+        finally:
+            self._take_back(end)
 
     def _take_back(self, end: int) -> None:
         """Cut off what was written of a line that could not be finished."""

@@ -1,6 +1,7 @@
 """``batch``: order, going on, retrying, signals, broken lines, what ends it early, and what it shows meanwhile."""
 
 import contextlib
+import errno
 import io
 import itertools
 import json
@@ -582,12 +583,80 @@ def test_a_disk_that_fills_up_ends_the_batch_and_it_goes_on_later(batch, local):
     process = begin(local, "--max-concurrency", "1", head=limit)  # in order, so that nothing else mends the file
     _, err = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert err.startswith("responses.jsonl cannot be written any more: File too large.\n")
+    assert err.startswith("responses.jsonl cannot be written any more: File too large.\n1 call was made whose response ")
     assert err.endswith(" left; the same command goes on from there\n")
     with open("responses.jsonl", "rb") as file:
         assert file.read()[-1:] == b"\n"
     assert batch()[0] == 0
     assert messages() == [str(number) for number in range(20)]
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """Leaves no room for more than so many bytes in a file: they are written, as far as they go, and then no more."""
+
+    def room(most):
+        append = ResponseFile._append
+
+        def _append(self, text):
+            if self._end + len(text) > most:
+                self._file.write(text[: most - self._end])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            append(self, text)
+
+        monkeypatch.setattr(ResponseFile, "_append", _append)
+
+    return room
+
+
+@pytest.mark.parametrize(
+    ("bytes_of_room", "options", "runs"),
+    [
+        (65_535, (), False),
+        (65_536, (), True),
+        (9_215, ("--max-concurrency", "9"), False),
+        (9_216, ("--max-concurrency", "9"), True),
+    ],
+)
+def test_without_room_for_the_calls_at_once_none_is_made(bytes_of_room, options, runs, batch, local, room):
+    room(bytes_of_room)
+    write_requests(*range(80))
+    code, _, err = batch(*options)
+    assert bool(local.calls) is (lines_written() > 0) is runs
+    if not runs:
+        assert (code, err) == (2, "lambda-adapter: responses.jsonl cannot be written: No space left on device\n")
+        assert os.path.getsize("responses.jsonl") == 0
+
+
+def test_no_more_room_is_needed_than_what_is_left_takes(batch, local, room):
+    write_requests(*range(1, 100))
+    write_responses(*range(1, 99))
+    room(os.path.getsize("responses.jsonl") + 1_024)
+    assert batch()[0] == 0
+    assert asked(local) == ["99"]
+
+
+@pytest.mark.parametrize(
+    ("at_once", "told"),
+    [
+        ("1", "1 call was made whose response could not be written; the next run sends it again."),
+        ("4", "4 calls were made whose responses could not be written; the next run sends them again."),
+    ],
+)
+def test_a_disk_that_fills_up_says_how_many_calls_it_has_lost(at_once, told, batch, room):
+    together = threading.Barrier(int(at_once))
+
+    def handler(event, context):
+        together.wait(30)
+        return {"success": True, "message": "x" * 5_000}
+
+    write_requests(*range(40))
+    room(5_000)
+    with LocalLambda({"echo": handler}, timeout=60) as local:
+        code, _, err = batch("--max-concurrency", at_once, url=local.endpoint_url)
+        assert (code, len(local.calls)) == (1, int(at_once))
+    assert err.splitlines()[:2] == ["responses.jsonl cannot be written any more: No space left on device.", told]
+    assert read() == []
 
 
 def add(responses, number):
