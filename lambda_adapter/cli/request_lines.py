@@ -41,8 +41,9 @@ class RequestLine:
 
     @property
     def session_id(self) -> Optional[Id]:
-        """As the function gets it; None for a line that is no request."""
-        return None if self.request is None else self.request.session_id
+        """As the function gets it; None for a line that is no request, or has something else there."""
+        given: object = None if self.request is None else self.request.session_id
+        return given if isinstance(given, (str, int)) and not isinstance(given, bool) else None
 
     def with_session(self, session_id: Optional[Id]) -> "RequestLine":
         """The same request under the ``session_id`` that an earlier run sent it with."""

@@ -256,6 +256,30 @@ def test_a_broken_line_is_answered_with_its_number_and_the_others_run(case, batc
     assert len(local.calls) == 5
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("NaN", None),
+        ("Infinity", None),
+        ('["s"]', None),
+        ("true", None),
+        ("null", None),
+        ("1.5", None),
+        ("7", 7),
+        ('"s"', "s"),
+    ],
+)
+def test_a_response_is_json_whatever_the_session_id_is(given, told, batch):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    write("requests.jsonl", f'{{"command": "x", "session_id": {given}}}')
+    batch()
+    response = json.loads(pathlib.Path("responses.jsonl").read_text(), parse_constant=refuse)
+    assert response["session_id"] == told
+    assert (response["error_code"] == "invalid_request") is (told is None)
+
+
 def test_a_byte_order_mark_and_windows_line_ends_are_no_broken_lines(batch):
     with open("requests.jsonl", "wb") as file:
         file.write(b"\xef\xbb\xbf" + line(1).encode() + b"\r\n" + line(2).encode() + b"\r\n")
