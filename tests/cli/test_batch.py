@@ -915,21 +915,18 @@ def heard():
 
 
 @pytest.mark.usefixtures("heard")
-def test_two_signals_at_once_are_one_but_for_ctrl_c():
-    clock = Clock()
+@pytest.mark.parametrize("name", NAMES)
+def test_two_signals_at_once_are_one(name):
+    clock, number = Clock(), getattr(signal, name)
     with Stopping(clock) as stopping:
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
         clock.now_s = SAME_S / 2
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
         assert not stopping.settled
         clock.now_s = SAME_S
         assert stopping.settled
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
-    with Stopping(clock) as stopping:
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
 
 @pytest.mark.usefixtures("heard")
