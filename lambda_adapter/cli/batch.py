@@ -78,7 +78,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--retry-failed",
         action="store_true",
         help="Send again what failed in earlier runs, under the session_id that it had; the new response takes the "
-        "place of the old one. With --no-idempotent: only what certainly did not run.",
+        "place of the old one. A line that was mended is sent as it is now. With --no-idempotent: only what certainly "
+        "did not run.",
     )
     general = ", ".join(sorted(code for code, row in CODES.items() if row.general))
     parser.add_argument(
@@ -220,11 +221,19 @@ class Batch:
             self._drain()
             if not fed or self._left_to_next_run:
                 self._say_why()
-            self._responses.put_in_order()
-        except WriteError as error:
-            self._stop(f"{error}.", 1)
+            self._put_in_order()
         except KeyboardInterrupt:
             self._leave()
+
+    def _put_in_order(self) -> None:
+        try:
+            self._responses.put_in_order()
+        except WriteError as error:
+            if self.why:
+                self.why += f" {error}."
+            self._stop(f"{error}.", 1)
+            if error.gone:
+                self.goes_on = f"put {self._responses.name} back, or the same command sends again what is not there"
 
     def _feed(self) -> bool:
         """Begin calls, until there are no more lines (then True) or something stops it."""

@@ -713,9 +713,53 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_is(tmp_path):
         add(responses, 2)
         add(responses, 1)
         os.rename("here", "there")
-        with pytest.raises(WriteError, match="stays in the order in which calls finished: No such file"):
+        with pytest.raises(WriteError, match=r"here/responses\.jsonl was deleted, renamed or replaced") as raised:
             responses.put_in_order()
+    assert raised.value.gone
     assert [response["line"] for response in read("there/responses.jsonl")] == [2, 1]
+
+
+def test_a_file_for_whose_copy_there_is_no_room_stays_as_it_is(monkeypatch):
+    def full(**how):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with contextlib.closing(ResponseFile("responses.jsonl")) as responses:
+        add(responses, 2)
+        add(responses, 1)
+        monkeypatch.setattr("tempfile.mkstemp", full)
+        with pytest.raises(WriteError, match="stays in the order in which calls finished: No space left") as raised:
+            responses.put_in_order()
+    assert not raised.value.gone
+    assert [response["line"] for response in read()] == [2, 1]
+
+
+def replace_by_another():
+    write("other.jsonl", "")
+    os.replace("other.jsonl", "responses.jsonl")
+
+
+@pytest.mark.parametrize("numbers", [[1], [1, 2, 3]], ids=["in order", "in any order"])
+@pytest.mark.parametrize(
+    "go",
+    [
+        pytest.param(lambda: os.unlink("responses.jsonl"), id="deleted"),
+        pytest.param(lambda: os.rename("responses.jsonl", "old.jsonl"), id="renamed"),
+        pytest.param(replace_by_another, id="replaced"),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="no file that is open can be deleted there")
+def test_a_file_that_was_deleted_during_the_run_is_said_as_it_is(go, numbers, batch):
+    def handler(event, context):
+        if event["trigger"]["context_text"] == "1":
+            go()
+        return {"success": True}
+
+    write_requests(*numbers)
+    with LocalLambda({"echo": handler}) as local:
+        code, _, err = batch(url=local.endpoint_url)
+    assert code == 1
+    assert err.startswith("responses.jsonl was deleted, renamed or replaced during the run.\n")
+    assert err.endswith("; put responses.jsonl back, or the same command sends again what is not there\n")
 
 
 def test_a_file_that_is_in_order_is_not_replaced(batch):
@@ -1010,15 +1054,13 @@ def test_a_reader_of_stdout_that_has_gone_ends_it_in_silence(local):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux has this device")
-def test_a_full_disk_behind_stdout_is_one_line(local):
+def test_a_full_device_behind_stdout_is_said_before_the_first_call(local):
     write_requests(*range(500))
     with open("/dev/full", "wb") as full:
-        process = begin(local, "--max-concurrency", "2", output="-", stdout=full)
+        process = begin(local, output="-", stdout=full)
         _, err = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert err.splitlines()[0] == "stdout cannot be written any more: No space left on device."
-    assert len(err.splitlines()) == 2
-    assert len(local.calls) < 10
+    assert (process.returncode, err) == (2, "lambda-adapter: stdout cannot be written: No space left on device\n")
+    assert local.calls == []
 
 
 def test_a_stdout_that_is_closed_is_said_before_the_first_call(local):
