@@ -35,8 +35,9 @@ entity_id, community_id, session_id, platform, metadata, scopes. What it leaves
 out is as in invoke. A line that is no request is answered invalid_request; a
 blank line is not answered, but counts as a line.
 
-The first Ctrl-C, SIGTERM or SIGHUP sends nothing more and waits for the calls in
-flight; a second one ends at once; the exit code is 128 and the signal's number.
+The first Ctrl-C, SIGTERM or SIGHUP sends nothing more, no further attempts either,
+and waits for those in flight; a second one ends at once; the exit code is 128 and
+the signal's number.
 The same command then goes on: it sends what has no response yet. What was in
 flight at a second signal or a kill -9 is sent again; requests with a session_id
 of their own let the function tell.
@@ -77,7 +78,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--retry-failed",
         action="store_true",
         help="Send again what failed in earlier runs, under the session_id that it had; the new response takes the "
-        "place of the old one. With --no-idempotent: only what certainly did not run.",
+        "place of the old one. A line that was mended is sent as it is now. With --no-idempotent: only what certainly "
+        "did not run.",
     )
     general = ", ".join(sorted(code for code, row in CODES.items() if row.general))
     parser.add_argument(
@@ -103,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
         again = _to_retry(responses.known, args)
         name = "stdin" if args.requests == "-" else args.requests
         lines = _unanswered(numbered(source), responses, again, name)
-        responses.make_ready()
+        left = None if total is None else total - len(responses.known) + len(again)
+        responses.make_ready(adapter.max_concurrency if left is None else max(1, min(left, adapter.max_concurrency)))
         tally = collections.Counter(was.error_code for number, was in responses.known.items() if number not in again)
         progress = Progress(sys.stderr, total, sum(tally.values()), sum(tally.values()) - tally[None])
         stopping = stack.enter_context(Stopping())
@@ -206,19 +209,31 @@ class Batch:
         self._in_flight = 0
         self._in_a_row = 0
         self._hopeless: Optional[ExecuteResponse] = None
+        self._sends_no_more = False
+        #: Calls whose responses could not be written.
+        self.unwritten = 0
+        self._left_to_next_run = 0
 
     def run(self) -> None:
         """Answer all lines, or those until something ends it."""
         try:
             fed = self._feed()
             self._drain()
-            if not fed:
+            if not fed or self._left_to_next_run:
                 self._say_why()
-            self._responses.put_in_order()
-        except WriteError as error:
-            self._stop(f"{error}.", 1)
+            self._put_in_order()
         except KeyboardInterrupt:
             self._leave()
+
+    def _put_in_order(self) -> None:
+        try:
+            self._responses.put_in_order()
+        except WriteError as error:
+            if self.why:
+                self.why += f" {error}."
+            self._stop(f"{error}.", 1)
+            if error.gone:
+                self.goes_on = f"put {self._responses.name} back, or the same command sends again what is not there"
 
     def _feed(self) -> bool:
         """Begin calls, until there are no more lines (then True) or something stops it."""
@@ -269,8 +284,11 @@ class Batch:
 
     def _drain(self) -> None:
         """Wait for the calls in flight, and say so if somebody wants to end."""
-        told = False
+        told = closed = False
         while self._in_flight:
+            if not closed and (self._stopping.signal is not None or self._sends_no_more):
+                closed = True
+                self._adapter.close()  # calls that wait for their next attempt end without it
             if self._stopping.settled and not told:
                 told = True
                 self._progress.clear()
@@ -299,13 +317,30 @@ class Batch:
         error = f"invalid_request: {fault}"
         return ExecuteResponse(success=False, error=error, error_code="invalid_request", invocation=invocation)
 
+    def _is_for_next_run(self, line: RequestLine, response: ExecuteResponse) -> bool:
+        """Whether a call was ended before its end, and may be sent again as if it had not been."""
+        how = response.invocation
+        if response.error_code != "closed" and (how is None or how.why_ended != "ended"):
+            return False
+        if how is None or how.executed == "no":
+            return True
+        # It may have run: only under the same session_id could the function tell.
+        return line.keeps_session and self._adapter.idempotent
+
     def _add(self, line: RequestLine, response: ExecuteResponse) -> None:
+        if self._is_for_next_run(line, response):
+            with self._changed:
+                self._left_to_next_run += 1
+            return
         if response.error_code == "invalid_request":
             _, _, why = (response.error or "").partition(": ")
             response = attrs.evolve(response, error=f"invalid_request: line {line.number}: {why}")
         try:
             self._responses.add(line.number, line.session_id, line.digest, response.to_dict())
         except WriteError as error:
+            with self._changed:
+                self._sends_no_more = True
+                self.unwritten += bool(response.invocation and response.invocation.attempts)
             self._stop(f"{error}.", NO_READER if error.no_reader else 1)
             return
         with self._changed:
@@ -323,6 +358,7 @@ class Batch:
             self._in_a_row = self._in_a_row + 1 if row is not None and row.general else 0
             if self._in_a_row and self._in_a_row == self._stop_after:
                 self._hopeless = response
+                self._sends_no_more = True
                 self._stopping.request()
 
     def _stop(self, why: str, exit_code: int) -> None:
@@ -343,8 +379,18 @@ def _print_end(batch: Batch, tally: Mapping[Optional[str], int], progress: Progr
     told = f"{of_all or counted(done, 'request')} done ({now}): {succeeded:,} succeeded, {done - succeeded:,} failed"
     if batch.why:
         left = "" if progress.total is None else f"; {progress.total - done:,} left"
-        told = f"{batch.why}\n{told}{left}" + (f"; {batch.goes_on}" if goes_on else "")
+        told = f"{batch.why}\n{_lost(batch.unwritten, goes_on)}{told}{left}"
+        told += f"; {batch.goes_on}" if goes_on else ""
     tell(told)
     failed = {code: number for code, number in tally.items() if code}
     for code in sorted(failed, key=lambda code: (-failed[code], code)):
         tell(f"{failed[code]:>9,}  {code}")
+
+
+def _lost(unwritten: int, goes_on: bool) -> str:
+    """What to say of calls whose responses could not be written."""
+    if not unwritten:
+        return ""
+    calls, them = ("call was made whose response", "it") if unwritten == 1 else ("calls were made whose responses", "them")
+    next_run = f"; the next run sends {them} again" if goes_on else ""
+    return f"{unwritten:,} {calls} could not be written{next_run}.\n"

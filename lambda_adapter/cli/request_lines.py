@@ -36,17 +36,21 @@ class RequestLine:
     request: Optional[ExecuteRequest] = None
     #: Why it is none.
     fault: str = ""
+    #: Whether the next run, too, sends it under its ``session_id``.
+    keeps_session: bool = False
 
     @property
     def session_id(self) -> Optional[Id]:
-        """As the function gets it; None for a line that is no request."""
-        return None if self.request is None else self.request.session_id
+        """As the function gets it; None for a line that is no request, or has something else there."""
+        given: object = None if self.request is None else self.request.session_id
+        return given if isinstance(given, (str, int)) and not isinstance(given, bool) else None
 
     def with_session(self, session_id: Optional[Id]) -> "RequestLine":
         """The same request under the ``session_id`` that an earlier run sent it with."""
         if self.request is None or session_id is None:
             return self
-        return attrs.evolve(self, request=attrs.evolve(self.request, session_id=session_id))
+        request = attrs.evolve(self.request, session_id=session_id)
+        return attrs.evolve(self, request=request, keeps_session=True)
 
 
 class _FaultError(Exception):
@@ -123,7 +127,8 @@ def parse_line(number: int, text: bytes) -> RequestLine:
     for name in said:
         if name not in _NAMES:
             return RequestLine(number, digest, fault=f"a request has no {shown(name, 40)}; it has {', '.join(_NAMES)}")
-    return RequestLine(number, digest, ExecuteRequest(**{"command": None, "args": [], **request_defaults(), **said}))
+    request = ExecuteRequest(**{"command": None, "args": [], **request_defaults(), **said})
+    return RequestLine(number, digest, request, keeps_session="session_id" in said)
 
 
 def _parse(text: bytes) -> Any:

@@ -25,6 +25,9 @@ _START = b'{"line": '
 
 STDOUT = "-"
 
+#: What a response takes, often enough: with less room than this for each call at once, none is begun.
+_ROOM_BYTES = 1_024
+
 #: Seconds for a line that is just being written.
 _CLOSE_S = 1.0
 
@@ -32,10 +35,12 @@ _CLOSE_S = 1.0
 class WriteError(Exception):
     """The file cannot be written any more; the text says why."""
 
-    def __init__(self, told: str, no_reader: bool = False) -> None:
+    def __init__(self, told: str, no_reader: bool = False, gone: bool = False) -> None:
         super().__init__(told)
         #: Whether it is because nobody reads what is written.
         self.no_reader = no_reader
+        #: Whether it is because the file has no longer its name, so that the next run does not find it.
+        self.gone = gone
 
 
 @attrs.frozen
@@ -87,24 +92,24 @@ class ResponseFile:
                 self.close()
                 raise
 
-    def make_ready(self) -> None:
-        """Cut off half a line, write the first byte of what will follow, and take it back.
+    def make_ready(self, at_once: int = 1) -> None:
+        """Cut off half a line, write what takes the room of ``at_once`` responses, and take it back.
 
         So that a full disk is known before the first call.
 
         Raises:
             UsageError: The file cannot be written.
         """
-        mode = os.fstat(self._file.fileno()).st_mode if self._path != STDOUT else 0
-        if not self.regular and (not stat.S_ISCHR(mode) or self._file.isatty()):
+        if not self.regular and not _is_device(self._file):
             return  # somebody would read it
         try:
             if not self._last_is_whole:
                 self._append(b"\n")
                 self._last_is_whole = True
-            self._file.write(_START[:1])
             if self.regular:
-                self._file.truncate(self._end)
+                self._try_room(at_once * _ROOM_BYTES)
+            else:
+                self._file.write(_START[:1])
         except OSError as error:
             raise UsageError(f"{self.name} cannot be written: {reason(error)}") from None
 
@@ -131,14 +136,19 @@ class ResponseFile:
     def put_in_order(self) -> None:
         """Leave one line for each request, in the order of the requests; the file is replaced at once or not at all.
 
+        A file that somebody has deleted, renamed or replaced meanwhile is noticed, whether it was in order or not.
+
         Raises:
             WriteError: The file stays as it is.
         """
         with self._lock:
-            if not self.regular or self._in_order:
+            if not self.regular:
                 return
             try:
-                self._replace()
+                if not _has_name(self._file, self._path):
+                    raise WriteError(f"{self.name} was deleted, renamed or replaced during the run", gone=True)
+                if not self._in_order:
+                    self._replace()
             except OSError as error:
                 raise WriteError(f"{self.name} stays in the order in which calls finished: {reason(error)}") from None
             self._in_order = True
@@ -165,6 +175,14 @@ class ResponseFile:
             rest = rest[_written(self._file, rest) :]
         self._file.flush()
         self._end += len(text)
+
+    def _try_room(self, number_bytes: int) -> None:
+        """Write as many bytes and take them back; a kill between the two leaves half a line."""
+        end = self._end
+        try:
+            self._append(_START.ljust(number_bytes))
+        finally:
+            self._take_back(end)
 
     def _take_back(self, end: int) -> None:
         """Cut off what was written of a line that could not be finished."""
@@ -243,7 +261,7 @@ def _open_locked(path: str) -> BinaryIO:
         try:
             _lock(file)
             # The run that had it may have replaced it meanwhile.
-            if os.path.exists(path) and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            if _has_name(file, path):
                 return file
             file.close()
         except BlockingIOError:
@@ -252,6 +270,11 @@ def _open_locked(path: str) -> BinaryIO:
         except BaseException:
             file.close()
             raise
+
+
+def _has_name(file: BinaryIO, path: str) -> bool:
+    """Whether the file that is open is the one of this name."""
+    return os.path.exists(path) and os.path.samestat(os.fstat(file.fileno()), os.stat(path))
 
 
 def _lock(file: BinaryIO) -> None:
@@ -263,6 +286,14 @@ def _lock(file: BinaryIO) -> None:
             raise
         except OSError:
             pass  # a file system without locks: nothing keeps two runs from one file there either
+
+
+def _is_device(file: BinaryIO) -> bool:
+    """Whether it is ``/dev/full``, say: nothing that somebody reads, and no file that would keep what is tried."""
+    try:
+        return stat.S_ISCHR(os.fstat(file.fileno()).st_mode) and not file.isatty()
+    except (OSError, ValueError):
+        return False  # a stdout that is no file
 
 
 def _open_stream(path: str) -> BinaryIO:

@@ -11,7 +11,8 @@ T = TypeVar("T")
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
-#: A terminal that closes sends SIGHUP, and ``timeout`` SIGTERM, to the process and to its group: two at once are one.
+#: A terminal that closes sends SIGHUP, and ``timeout`` SIGTERM, to the process and to its group, and a wrapper passes on
+#: the Ctrl-C that the terminal has sent to both: two at once are one.
 SAME_S = 0.05
 
 
@@ -92,5 +93,5 @@ class Stopping:
             # Only there: anywhere else an exception could cut off what has to be done whole.
             if self._interruptible:
                 raise StoppedError
-        elif number == signal.SIGINT or self.settled:
+        elif self.settled:
             raise KeyboardInterrupt

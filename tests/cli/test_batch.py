@@ -1,6 +1,7 @@
 """``batch``: order, going on, retrying, signals, broken lines, what ends it early, and what it shows meanwhile."""
 
 import contextlib
+import errno
 import io
 import itertools
 import json
@@ -23,7 +24,7 @@ from lambda_adapter.cli.responses import ResponseFile, WriteError
 from lambda_adapter.cli.stopping import SAME_S, StoppedError, Stopping
 from support.clocks import Clock
 from support.commands import on_terminal, start, wait_until
-from support.fault_server import FaultServer, aws_error
+from support.fault_server import FaultServer, aws_error, reset_mid_body
 from support.waiting import until
 
 
@@ -253,6 +254,30 @@ def test_a_broken_line_is_answered_with_its_number_and_the_others_run(case, batc
     assert "hush" not in responses[4]["error"]
     assert err.endswith("5 succeeded, 1 failed\n        1  invalid_request\n")
     assert len(local.calls) == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("NaN", None),
+        ("Infinity", None),
+        ('["s"]', None),
+        ("true", None),
+        ("null", None),
+        ("1.5", None),
+        ("7", 7),
+        ('"s"', "s"),
+    ],
+)
+def test_a_response_is_json_whatever_the_session_id_is(given, told, batch):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    write("requests.jsonl", f'{{"command": "x", "session_id": {given}}}')
+    batch()
+    response = json.loads(pathlib.Path("responses.jsonl").read_text(), parse_constant=refuse)
+    assert response["session_id"] == told
+    assert (response["error_code"] == "invalid_request") is (told is None)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_broken_lines(batch):
@@ -582,12 +607,80 @@ def test_a_disk_that_fills_up_ends_the_batch_and_it_goes_on_later(batch, local):
     process = begin(local, "--max-concurrency", "1", head=limit)  # in order, so that nothing else mends the file
     _, err = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert err.startswith("responses.jsonl cannot be written any more: File too large.\n")
+    assert err.startswith("responses.jsonl cannot be written any more: File too large.\n1 call was made whose response ")
     assert err.endswith(" left; the same command goes on from there\n")
     with open("responses.jsonl", "rb") as file:
         assert file.read()[-1:] == b"\n"
     assert batch()[0] == 0
     assert messages() == [str(number) for number in range(20)]
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """Leaves no room for more than so many bytes in a file: they are written, as far as they go, and then no more."""
+
+    def room(most):
+        append = ResponseFile._append
+
+        def _append(self, text):
+            if self._end + len(text) > most:
+                self._file.write(text[: most - self._end])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            append(self, text)
+
+        monkeypatch.setattr(ResponseFile, "_append", _append)
+
+    return room
+
+
+@pytest.mark.parametrize(
+    ("bytes_of_room", "options", "runs"),
+    [
+        (65_535, (), False),
+        (65_536, (), True),
+        (9_215, ("--max-concurrency", "9"), False),
+        (9_216, ("--max-concurrency", "9"), True),
+    ],
+)
+def test_without_room_for_the_calls_at_once_none_is_made(bytes_of_room, options, runs, batch, local, room):
+    room(bytes_of_room)
+    write_requests(*range(80))
+    code, _, err = batch(*options)
+    assert bool(local.calls) is (lines_written() > 0) is runs
+    if not runs:
+        assert (code, err) == (2, "lambda-adapter: responses.jsonl cannot be written: No space left on device\n")
+        assert os.path.getsize("responses.jsonl") == 0
+
+
+def test_no_more_room_is_needed_than_what_is_left_takes(batch, local, room):
+    write_requests(*range(1, 100))
+    write_responses(*range(1, 99))
+    room(os.path.getsize("responses.jsonl") + 1_024)
+    assert batch()[0] == 0
+    assert asked(local) == ["99"]
+
+
+@pytest.mark.parametrize(
+    ("at_once", "told"),
+    [
+        ("1", "1 call was made whose response could not be written; the next run sends it again."),
+        ("4", "4 calls were made whose responses could not be written; the next run sends them again."),
+    ],
+)
+def test_a_disk_that_fills_up_says_how_many_calls_it_has_lost(at_once, told, batch, room):
+    together = threading.Barrier(int(at_once))
+
+    def handler(event, context):
+        together.wait(30)
+        return {"success": True, "message": "x" * 5_000}
+
+    write_requests(*range(40))
+    room(5_000)
+    with LocalLambda({"echo": handler}, timeout=60) as local:
+        code, _, err = batch("--max-concurrency", at_once, url=local.endpoint_url)
+        assert (code, len(local.calls)) == (1, int(at_once))
+    assert err.splitlines()[:2] == ["responses.jsonl cannot be written any more: No space left on device.", told]
+    assert read() == []
 
 
 def add(responses, number):
@@ -620,9 +713,53 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_is(tmp_path):
         add(responses, 2)
         add(responses, 1)
         os.rename("here", "there")
-        with pytest.raises(WriteError, match="stays in the order in which calls finished: No such file"):
+        with pytest.raises(WriteError, match=r"here/responses\.jsonl was deleted, renamed or replaced") as raised:
             responses.put_in_order()
+    assert raised.value.gone
     assert [response["line"] for response in read("there/responses.jsonl")] == [2, 1]
+
+
+def test_a_file_for_whose_copy_there_is_no_room_stays_as_it_is(monkeypatch):
+    def full(**how):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with contextlib.closing(ResponseFile("responses.jsonl")) as responses:
+        add(responses, 2)
+        add(responses, 1)
+        monkeypatch.setattr("tempfile.mkstemp", full)
+        with pytest.raises(WriteError, match="stays in the order in which calls finished: No space left") as raised:
+            responses.put_in_order()
+    assert not raised.value.gone
+    assert [response["line"] for response in read()] == [2, 1]
+
+
+def replace_by_another():
+    write("other.jsonl", "")
+    os.replace("other.jsonl", "responses.jsonl")
+
+
+@pytest.mark.parametrize("numbers", [[1], [1, 2, 3]], ids=["in order", "in any order"])
+@pytest.mark.parametrize(
+    "go",
+    [
+        pytest.param(lambda: os.unlink("responses.jsonl"), id="deleted"),
+        pytest.param(lambda: os.rename("responses.jsonl", "old.jsonl"), id="renamed"),
+        pytest.param(replace_by_another, id="replaced"),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="no file that is open can be deleted there")
+def test_a_file_that_was_deleted_during_the_run_is_said_as_it_is(go, numbers, batch):
+    def handler(event, context):
+        if event["trigger"]["context_text"] == "1":
+            go()
+        return {"success": True}
+
+    write_requests(*numbers)
+    with LocalLambda({"echo": handler}) as local:
+        code, _, err = batch(url=local.endpoint_url)
+    assert code == 1
+    assert err.startswith("responses.jsonl was deleted, renamed or replaced during the run.\n")
+    assert err.endswith("; put responses.jsonl back, or the same command sends again what is not there\n")
 
 
 def test_a_file_that_is_in_order_is_not_replaced(batch):
@@ -755,6 +892,62 @@ def test_a_signal_that_is_ignored_stays_ignored(held):
     assert messages() == ["1", "2"]
 
 
+def failing_until_stopped(reaction, stopped_by):
+    """An endpoint where each attempt fails, and whose fourth one is this process's Ctrl-C."""
+
+    def react(request):
+        if request.number == 4:
+            os.kill(os.getpid(), stopped_by)
+        return reaction
+
+    return FaultServer(react)
+
+
+WAITS = ("--max-concurrency", "4", "--max-retries", "2", "--initial-retry-delay", "1", "--jitter", "0")
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("options", [(), ("--no-idempotent",), ("--total-timeout", "60")])
+@pytest.mark.parametrize("left", [True, False], ids=["more left", "all in flight"])
+def test_a_call_that_waits_for_its_next_attempt_makes_none_after_a_signal(left, options, batch, local):
+    numbers = range(20 if left else 4)
+    write_requests(*numbers)
+    throttled = aws_error("TooManyRequestsException", 429)
+    with failing_until_stopped(throttled, signal.SIGTERM) as server:
+        code, _, err = batch(*WAITS, *options, url=server.endpoint_url)
+        assert len(server.requests) == 4
+    assert code == 143
+    assert err.startswith(f"Stopped by SIGTERM.\n0 of {len(numbers)} requests done ")
+    assert err.endswith(f"; {len(numbers)} left; the same command goes on from there\n")
+    assert read() == []
+    assert batch(*options)[0] == 0
+    assert sorted(map(int, asked(local))) == list(numbers)
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize(
+    ("more", "recorded"), [('"session_id": "s", ', 0), ("", 4)], ids=["a session_id of its own", "none"]
+)
+def test_a_call_that_may_have_run_is_left_to_the_next_run_only_where_functions_can_tell(more, recorded, batch, local):
+    write("requests.jsonl", *[f'{{{more}"command": "x"}}'] * 4)
+    with failing_until_stopped(reset_mid_body(), signal.SIGINT) as server:
+        batch(*WAITS, url=server.endpoint_url)
+        sent = {json.loads(request.body)["request_id"] for request in server.requests}
+        assert len(server.requests) == 4
+    assert len(read()) == recorded
+    assert all("the call was ended before its next attempt" in response["error"] for response in read())
+    assert batch("--retry-failed")[0] == 0
+    assert {call.payload["request_id"] for call in local.calls} == sent
+
+
+@pytest.mark.usefixtures("heard")
+def test_a_call_that_must_not_run_twice_and_may_have_run_is_recorded(batch):
+    write("requests.jsonl", *[line(1)] * 4)
+    with failing_until_stopped(reset_mid_body(), signal.SIGTERM) as server:
+        batch(*WAITS, "--no-idempotent", url=server.endpoint_url)
+    assert [response["invocation"]["executed"] for response in read()] == ["maybe"] * 4
+
+
 @pytest.fixture
 def heard():
     """No signal is ignored, as Ctrl-C is in a shell's background jobs."""
@@ -766,21 +959,18 @@ def heard():
 
 
 @pytest.mark.usefixtures("heard")
-def test_two_signals_at_once_are_one_but_for_ctrl_c():
-    clock = Clock()
+@pytest.mark.parametrize("name", NAMES)
+def test_two_signals_at_once_are_one(name):
+    clock, number = Clock(), getattr(signal, name)
     with Stopping(clock) as stopping:
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
         clock.now_s = SAME_S / 2
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
         assert not stopping.settled
         clock.now_s = SAME_S
         assert stopping.settled
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
-    with Stopping(clock) as stopping:
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
 
 @pytest.mark.usefixtures("heard")
@@ -864,15 +1054,13 @@ def test_a_reader_of_stdout_that_has_gone_ends_it_in_silence(local):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux has this device")
-def test_a_full_disk_behind_stdout_is_one_line(local):
+def test_a_full_device_behind_stdout_is_said_before_the_first_call(local):
     write_requests(*range(500))
     with open("/dev/full", "wb") as full:
-        process = begin(local, "--max-concurrency", "2", output="-", stdout=full)
+        process = begin(local, output="-", stdout=full)
         _, err = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert err.splitlines()[0] == "stdout cannot be written any more: No space left on device."
-    assert len(err.splitlines()) == 2
-    assert len(local.calls) < 10
+    assert (process.returncode, err) == (2, "lambda-adapter: stdout cannot be written: No space left on device\n")
+    assert local.calls == []
 
 
 def test_a_stdout_that_is_closed_is_said_before_the_first_call(local):
