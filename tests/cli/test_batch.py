@@ -604,6 +604,7 @@ def test_a_disk_that_fills_up_ends_the_batch_and_it_goes_on_later(batch, local):
     resource = pytest.importorskip("resource")
     write_requests(*range(20))
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, {resource.RLIM_INFINITY}))\n"
+    limit += "import sys; sys.dont_write_bytecode = True\n"  # a module's would be cut off too, for every other test
     process = begin(local, "--max-concurrency", "1", head=limit)  # in order, so that nothing else mends the file
     _, err = process.communicate(timeout=20)
     assert process.returncode == 1
