@@ -23,6 +23,9 @@ _ASYNC = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
 
 _MARSHAL_ERROR = "Runtime.MarshalError"
 
+#: Modules whose frames are no part of a handler's: these, and what Python puts between an ``import`` and a module.
+_NOT_THE_HANDLERS = (f"{__name__.partition('.')[0]}.", "importlib", "_frozen_importlib")
+
 #: The keys of a client context's ``w3c`` that reach a handler.
 _W3C_FIELDS = ("traceparent", "tracestate", "baggage")
 
@@ -226,8 +229,13 @@ def _result_of(
 
 
 def _stack(trace: Optional[TracebackType]) -> List[str]:
-    """The frames from the handler on, without the marks below their lines, which AWS's runtime leaves out."""
-    frames = traceback.extract_tb(trace)[1:]
+    """The handler's frames, without the marks below their lines, which AWS's runtime leaves out."""
+    of_handler = [
+        (frame, line)
+        for frame, line in traceback.walk_tb(trace)
+        if not str(frame.f_globals.get("__name__")).startswith(_NOT_THE_HANDLERS)
+    ]
+    frames = traceback.StackSummary.extract(iter(of_handler))
     return traceback.format_list(
         [traceback.FrameSummary(frame.filename, frame.lineno, frame.name, line=frame.line) for frame in frames]
     )
