@@ -320,9 +320,9 @@ class Batch:
     def _is_for_next_run(self, line: RequestLine, response: ExecuteResponse) -> bool:
         """Whether a call was ended before its end, and may be sent again as if it had not been."""
         how = response.invocation
-        if response.error_code != "closed" and (how is None or how.why_ended != "ended"):
+        if response.error_code != "closed" and how.why_ended != "ended":
             return False
-        if how is None or how.executed == "no":
+        if how.executed == "no":
             return True
         # It may have run: only under the same session_id could the function tell.
         return line.keeps_session and self._adapter.idempotent
@@ -340,7 +340,7 @@ class Batch:
         except WriteError as error:
             with self._changed:
                 self._sends_no_more = True
-                self.unwritten += bool(response.invocation and response.invocation.attempts)
+                self.unwritten += response.invocation.attempts > 0
             self._stop(f"{error}.", NO_READER if error.no_reader else 1)
             return
         with self._changed:
@@ -391,6 +391,8 @@ def _lost(unwritten: int, goes_on: bool) -> str:
     """What to say of calls whose responses could not be written."""
     if not unwritten:
         return ""
-    calls, them = ("call was made whose response", "it") if unwritten == 1 else ("calls were made whose responses", "them")
+    calls, them = (
+        ("call was made whose response", "it") if unwritten == 1 else ("calls were made whose responses", "them")
+    )
     next_run = f"; the next run sends {them} again" if goes_on else ""
     return f"{unwritten:,} {calls} could not be written{next_run}.\n"

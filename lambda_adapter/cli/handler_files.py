@@ -4,7 +4,6 @@ import builtins
 import functools
 import importlib
 import importlib.util
-import inspect
 import itertools
 import os
 import sys
@@ -16,6 +15,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 from .._text.redaction import class_name, shown
 from ..local import Handler
 from ..local.environment import TASK_ROOT
+from ..local.runtime import check_handler
 from .options import UsageError
 
 #: Names that say nothing: their module's name is the function's.
@@ -40,22 +40,22 @@ def load_handler(spec: str) -> Handler:
 def load_anew(spec: str) -> Handler:
     """A handler that is imported again, with the modules of its folder, when one of their files has been saved.
 
-    What does not import fails the calls, until it does again.
+    What does not import, or is no handler, fails the calls as on AWS, until it is mended.
 
     Raises:
         UsageError: As ``load_handler``.
     """
     handler = load_handler(spec)
-    if inspect.iscoroutinefunction(handler):
-        return handler  # LocalLambda refuses it
+    try:
+        check_handler(spec, handler)
+    except ValueError:
+        return handler  # LocalLambda refuses it, under the function's name
     place, name = _split(spec)
     lock = threading.Lock()
 
     def newest(event: Any, context: Any) -> Any:
         with lock:
-            folder, _ = _folder_and_module(place)
-            folder.refresh()
-            found = _load(place, name)
+            folder, found = _load_newest(place, name)
         try:
             return found(event, context)
         finally:
@@ -93,6 +93,41 @@ def _load(place: str, name: str) -> Handler:
         raise _NoHandlerError(f"{shown(place)}:{shown(name)} is {class_name(handler)}, and no function")
     found: Handler = handler
     return found
+
+
+def _load_newest(place: str, name: str) -> "Tuple[_Folder, Handler]":
+    """The handler as its folder's files are now. What the import itself raises is raised on, as on AWS.
+
+    Raises:
+        Exception: With a name and words as AWS's runtime has them: there is no such module or handler, or a file is no
+            Python.
+    """
+    try:
+        folder, module_name = _folder_and_module(place)
+    except FileNotFoundError:
+        raise _as_on_aws("ImportModuleError", f"Unable to import {shown(place)}: no such file") from None
+    folder.refresh()
+    try:
+        handler = _load(place, name)
+    except _NoHandlerError as error:
+        raise _as_on_aws("HandlerNotFound", str(error)) from None
+    except ImportError as error:
+        told = f"Unable to import module '{module_name}': {folder.bare(str(error))}"
+        raise _as_on_aws("ImportModuleError", told).with_traceback(error.__traceback__) from None
+    except SyntaxError as error:
+        told = f"Syntax error in module '{module_name}': {error}"
+        raise _as_on_aws("UserCodeSyntaxError", told).with_traceback(error.__traceback__) from None
+    try:
+        check_handler(f"{shown(place)}:{shown(name)}", handler)
+    except ValueError as error:
+        raise _as_on_aws("MarshalError", str(error)) from None
+    return folder, handler
+
+
+def _as_on_aws(kind: str, text: str) -> Exception:
+    """An exception whose class has a name of AWS's runtime, which is what callers are told of it."""
+    failure: Exception = type(f"Runtime.{kind}", (Exception,), {})(text)
+    return failure
 
 
 def _folder_and_module(place: str) -> "Tuple[_Folder, str]":
@@ -155,6 +190,10 @@ class _Folder:
         if spec is not None and type(spec.loader) is SourceFileLoader:
             spec.loader = _Loader(spec.loader.name, spec.loader.path, self._builtins)
         return spec
+
+    def bare(self, text: str) -> str:
+        """A text that may name the folder's modules, with the names that they have for their authors."""
+        return text.replace(f"{self._package}.", "")
 
     def _has(self, name: str) -> bool:
         first = name.partition(".")[0]

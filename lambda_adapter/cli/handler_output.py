@@ -53,12 +53,13 @@ def handlers_print_to_stderr() -> Iterator[None]:
 
 
 def traceback_of(observation: Observation) -> str:
-    """Where a handler raised, as Python prints it; "" where none did."""
+    """Where a handler raised, as Python prints it, or why there was none to run; "" where it ended well."""
     error = _error(observation)
+    kind, message = shown_type(error.get("errorType", "")), shown(error.get("errorMessage", ""), 1_000)
+    name = shown(observation.function_name, 64)
     if not error.get("stackTrace"):
-        return ""
-    kind, message = shown_type(error["errorType"]), shown(error.get("errorMessage", ""), 1_000)
-    lines: List[str] = [f"{shown(observation.function_name, 64)}: Traceback (most recent call last):\n"]
+        return f"{name}: {kind}: {message}\n" if kind.startswith("Runtime.") else ""
+    lines: List[str] = [f"{name}: Traceback (most recent call last):\n"]
     lines += [f"{shown(line, 500)}\n" for frame in error["stackTrace"] for line in str(frame).splitlines()]
     return "".join([*lines, f"{kind}: {message}\n" if message else f"{kind}\n"])
 

@@ -11,8 +11,8 @@ T = TypeVar("T")
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
-#: A terminal that closes sends SIGHUP, and ``timeout`` SIGTERM, to the process and to its group, and a wrapper passes on
-#: the Ctrl-C that the terminal has sent to both: two at once are one.
+#: A terminal that closes sends SIGHUP, and ``timeout`` SIGTERM, to the process and to its group, and a wrapper passes
+#: on the Ctrl-C that the terminal has sent to both: two at once are one.
 SAME_S = 0.05
 
 

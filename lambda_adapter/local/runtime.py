@@ -5,7 +5,7 @@ import json
 import time
 import traceback
 from datetime import datetime, timezone
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import attrs
@@ -23,7 +23,9 @@ Handler = Callable[[Any, Any], Any]
 _MARSHAL_ERROR = "Runtime.MarshalError"
 
 #: How the names of this package's modules begin.
-_OURS = __name__[: -len("local.runtime")]
+_OURS = f"{__name__.partition('.')[0]}."
+#: What stands between an ``import`` and the module: Python's own, and what ``serve`` puts there.
+_OF_IMPORTS = ("importlib", "_frozen_importlib", f"{_OURS}cli.handler_files")
 
 #: The keys of a client context's ``w3c`` that reach a handler.
 _W3C_FIELDS = ("traceparent", "tracestate", "baggage")
@@ -228,16 +230,21 @@ def _result_of(
 
 def _stack(trace: Optional[TracebackType]) -> List[str]:
     """The frames from the handler on, without the marks below their lines, which AWS's runtime leaves out."""
-    frames = traceback.extract_tb(_from_handler_on(trace))
+    walked = traceback.walk_tb(_from_handler_on(trace))
+    frames = traceback.StackSummary.extract(step for step in walked if not _is_of(step[0], _OF_IMPORTS))
     return traceback.format_list(
         [traceback.FrameSummary(frame.filename, frame.lineno, frame.name, line=frame.line) for frame in frames]
     )
 
 
 def _from_handler_on(trace: Optional[TracebackType]) -> Optional[TracebackType]:
-    while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith(_OURS):
+    while trace is not None and _is_of(trace.tb_frame, (_OURS, *_OF_IMPORTS)):
         trace = trace.tb_next
     return trace
+
+
+def _is_of(frame: FrameType, beginnings: Tuple[str, ...]) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith(beginnings)
 
 
 def _told(error_type: str, text: str, stack: List[str]) -> str:

@@ -608,7 +608,9 @@ def test_a_disk_that_fills_up_ends_the_batch_and_it_goes_on_later(batch, local):
     process = begin(local, "--max-concurrency", "1", head=limit)  # in order, so that nothing else mends the file
     _, err = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert err.startswith("responses.jsonl cannot be written any more: File too large.\n1 call was made whose response ")
+    assert err.startswith(
+        "responses.jsonl cannot be written any more: File too large.\n1 call was made whose response "
+    )
     assert err.endswith(" left; the same command goes on from there\n")
     with open("responses.jsonl", "rb") as file:
         assert file.read()[-1:] == b"\n"

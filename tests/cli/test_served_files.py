@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import logging
+import queue
 import re
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 
 from lambda_adapter import LambdaAdapter, LocalLambda
 from lambda_adapter.cli.handler_files import load_anew, load_handler
+from lambda_adapter.cli.handler_output import traceback_of
 from lambda_adapter.cli.options import UsageError
+from lambda_adapter.local.emulator import observed
 from support.commands import start, wait_until
 
 APP = """
@@ -121,13 +124,133 @@ def test_with_reload_what_was_saved_is_served(tmp_path):
     for broken in ("NAME = ", "raise OSError"):
         write(folder, util=broken)
         for _ in range(2):
-            with pytest.raises((SyntaxError, OSError)):
+            with pytest.raises(Exception, match=r"^$|invalid syntax"):
                 handler({}, None)
     write(folder, util="NAME = 'dice'", lazy="NAME = 'dice'")
     assert handler({}, None) == first
     kept = handler.__wrapped__.__globals__["util"]
     assert handler({}, None) == first
     assert kept.NAME == "dice"
+
+
+def invoke(local, name="dice"):
+    """What a caller is told."""
+    request = urllib.request.Request(f"{local.endpoint_url}/2015-03-31/functions/{name}/invocations", b"{}")
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def handler_of(util="", body="return util.__name__[-4:]"):
+    return {"app": f"import util\n\n\ndef handler(event, context):\n    {body}\n", "util": util}
+
+
+@pytest.mark.parametrize(
+    ("saved", "error_type", "message", "stack"),
+    [
+        pytest.param(
+            {"util": "import nobody_has_it"},
+            "Runtime.ImportModuleError",
+            "Unable to import module 'app': No module named 'nobody_has_it'",
+            ["app.py:1", "util.py:1"],
+            id="a module is missing",
+        ),
+        pytest.param(
+            {"util": "from app import nothing"},
+            "Runtime.ImportModuleError",
+            "Unable to import module 'app': cannot import name 'nothing' from partially initialized module 'app' ",
+            ["app.py:1", "util.py:1"],
+            id="a name is missing",
+        ),
+        pytest.param(
+            {"util": "\nNAME = "},
+            "Runtime.UserCodeSyntaxError",
+            "Syntax error in module 'app': invalid syntax (util.py, line 2)",
+            ["app.py:1"],
+            id="no Python",
+        ),
+        pytest.param(
+            {"app": "def handler_(event, context): pass"},
+            "Runtime.HandlerNotFound",
+            "PLACE has no handler",
+            [],
+            id="no handler",
+        ),
+        pytest.param(
+            {"app": "handler = 3"},
+            "Runtime.HandlerNotFound",
+            "PLACE:handler is int, and no function",
+            [],
+            id="no function",
+        ),
+        pytest.param(
+            {"app": "async def handler(event, context): pass"},
+            "Runtime.MarshalError",
+            "PLACE:handler is an async function, which AWS's Python runtime calls but does not await; ",
+            [],
+            id="an async function",
+        ),
+        pytest.param(
+            {"util": "raise OSError('no table')"}, "OSError", "no table", ["app.py:1", "util.py:1"], id="an error"
+        ),
+        pytest.param(
+            {**handler_of(body="import late"), "late": "raise ValueError('late')"},
+            "ValueError",
+            "late",
+            ["app.py:5", "late.py:1"],
+            id="an error of the handler's",
+        ),
+    ],
+)
+def test_with_reload_what_does_not_import_is_told_as_on_aws_without_our_frames(
+    saved, error_type, message, stack, tmp_path
+):
+    place = write(tmp_path / "dice", **handler_of())
+    with LocalLambda({"dice": load_anew(place)}) as local:
+        assert invoke(local) == "util"
+        write(tmp_path / "dice", **saved)
+        error = invoke(local)
+        write(tmp_path / "dice", **handler_of("# mended"))
+        assert invoke(local) == "util"
+    assert error["errorType"] == error_type
+    assert error["errorMessage"].startswith(message.replace("PLACE", place.rpartition(":")[0]))
+    assert "lambda_folder" not in error["errorMessage"]
+    assert [re.sub(r'(?s).*[\\/](\w+\.py)", line (\d+),.*', r"\1:\2", frame) for frame in error["stackTrace"]] == stack
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("handler = 3", r"dice: Runtime\.HandlerNotFound: .*app\.py:handler is int, and no function\n"),
+        ("def handler(*_): return {1, 2}", r"dice: Runtime\.MarshalError: Unable to marshal response: .*\n"),
+        ("def handler(*_): raise OSError", r"dice: Traceback \(most recent call last\):\n[^$]*\nOSError\n"),
+        ("def handler(*_): return 3", ""),
+    ],
+    ids=["no handler", "no JSON", "an error", "no failure"],
+)
+def test_why_a_handler_has_no_result_is_said_where_it_raised_nothing_too(tmp_path, text, told):
+    seen = queue.SimpleQueue()
+    handler = load_anew(write(tmp_path / "dice", **handler_of()))
+    with observed({"dice": handler}, seen.put) as local:
+        write(tmp_path / "dice", app=text)
+        invoke(local)
+    assert re.fullmatch(told, traceback_of(seen.get(timeout=10)))
+
+
+def test_with_reload_a_file_that_was_deleted_is_said(tmp_path):
+    place = write(tmp_path / "dice", **handler_of())
+    with LocalLambda({"dice": load_anew(place)}) as local:
+        (tmp_path / "dice" / "app.py").unlink()
+        error = invoke(local)
+    assert error["errorType"] == "Runtime.ImportModuleError"
+    assert error["errorMessage"] == f"Unable to import {place.rpartition(':')[0]}: no such file"
+    assert error["stackTrace"] == []
+
+
+@pytest.mark.parametrize("text", ["async def handler(event, context): pass", "async def handler(*_): yield"])
+def test_with_reload_an_async_handler_is_refused_at_the_start_too(tmp_path, text):
+    handler = load_anew(write(tmp_path / "dice", app=text))
+    with pytest.raises(ValueError, match="functions: 'dice' is an async function"):
+        LocalLambda({"dice": handler})
 
 
 def test_without_reload_nothing_is_loaded_again(tmp_path):
