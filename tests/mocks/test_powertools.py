@@ -26,11 +26,13 @@ class Shop:
     def __init__(self):
         self.sold = []
         self.fails = 0
+        self.meanwhile = list
 
     def __call__(self, event, context):
         if self.fails:
             self.fails -= 1
             raise ConnectionError("the cash desk is closed")
+        self.meanwhile()
         self.sold.append(event["request_id"])
         return {"success": True, "receipt": len(self.sold)}
 
@@ -96,3 +98,12 @@ def test_a_function_that_raised_runs_again_when_it_is_called_again(buy, shop):
     shop.fails = 1
     assert buy().error_code == "function_error"
     assert buy().data == {"receipt": 1}
+
+
+def test_a_second_call_while_the_first_runs_raises_in_the_function_and_is_not_retried(buy, shop):
+    second = []
+    shop.meanwhile = lambda: second.append(buy())
+    assert buy().data == {"receipt": 1}
+    assert (second[0].error_code, second[0].invocation.attempts) == ("function_error", 1)
+    assert "IdempotencyAlreadyInProgressError" in second[0].error
+    assert len(shop.sold) == 1
