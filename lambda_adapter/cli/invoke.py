@@ -8,7 +8,7 @@ import sys
 import uuid
 from typing import Any, Dict, Iterator, List, Tuple
 
-from .._rules.limits import MAX_FUNCTION_TIMEOUT_S
+from .._rules.limits import MAX_FUNCTION_TIMEOUT_S, MAX_REQUEST_RESPONSE_BYTES
 from .._rules.validation import function
 from .._text.redaction import shown
 from .._wire.payload import EncodedRequest, UnfitRequestError, encode_payload
@@ -61,6 +61,9 @@ _OF_REQUESTS = (
     *("platform", "scope", "metadata", "stream", "durable", "forward_metadata", "strict_metadata", "required_scopes"),
     *("enforce_scopes", "isolate_communities", "send_client_context"),
 )
+
+#: More than this need not be read: white space beside the JSON counts too, and a byte order mark does not.
+_MOST_READ_BYTES = MAX_REQUEST_RESPONSE_BYTES + 4
 
 #: What --payload takes for JSON and for no file's name.
 _JSON = re.compile(r"""\s*([{["].*|null|true|false|NaN|-?Infinity|-?[0-9][0-9.eE+-]*\s*)""", re.DOTALL)
@@ -280,14 +283,17 @@ def _read(option: str, path: str) -> Tuple[str, str]:
     if not path:
         return option, ""
     source = f"{option}: {'stdin' if path == '-' else shown(path)}"
+    if path == "-" and sys.stdin is None:
+        raise UsageError(f"{source} is closed")
     try:
-        if path != "-":
-            with open(path, encoding="utf-8-sig") as file:
-                return source, file.read()
-        if sys.stdin is None:
-            raise UsageError(f"{source} is closed")
-        return source, sys.stdin.buffer.read().decode("utf-8-sig")
+        with open(path, "rb") if path != "-" else contextlib.nullcontext(sys.stdin.buffer) as file:
+            data = file.read(_MOST_READ_BYTES)
+        if len(data) == _MOST_READ_BYTES:
+            raise UsageError(f"{source} is too large: a payload has {MAX_REQUEST_RESPONSE_BYTES} bytes at most")
+        return source, data.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"{source} cannot be read: {reason(error)}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{source} is not UTF-8") from None
+    except ValueError:  # a NUL in the name, or a stdin that is closed
+        raise UsageError(f"{source} cannot be read") from None

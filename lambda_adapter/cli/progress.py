@@ -1,6 +1,7 @@
 """A progress bar: one line on a terminal, nothing anywhere else."""
 
-import shutil
+import contextlib
+import os
 import time
 from typing import Callable, Iterator, Optional, TextIO
 
@@ -62,7 +63,7 @@ class Progress:
 
     def _draw(self) -> None:
         self._drawn_at = self._clock()
-        width, lines = _width(), list(self._lines())
+        width, lines = self._width(), list(self._lines())
         self._write(next((line for line in lines if len(line) <= width), lines[-1][:width]))
 
     def _lines(self) -> Iterator[str]:
@@ -89,17 +90,21 @@ class Progress:
         """Over what was there: spaces erase on every terminal."""
         if self._stream is not None:
             try:
-                self._stream.write(f"\r{line:<{_width()}}{end}")
+                self._stream.write(f"\r{line:<{self._width()}}{end}")
                 self._stream.flush()
             except (OSError, ValueError):
                 silence(self._stream)
                 self._stream = None  # the terminal has gone
 
-
-def _width() -> int:
-    """Columns without the last, which would wrap."""
-    # A terminal that does not know its size says 0, and until Python 3.10 that is what shutil repeats.
-    return (shutil.get_terminal_size().columns or 80) - 1
+    def _width(self) -> int:
+        """Columns without the last, which would wrap: those of the terminal that is drawn on, whatever stdout is."""
+        said = os.environ.get("COLUMNS", "")
+        columns = int(said) if said.isascii() and said.isdigit() else 0
+        if not columns and self._stream is not None:
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                columns = os.get_terminal_size(self._stream.fileno()).columns
+        # A terminal that does not know its size says 0.
+        return (columns or 80) - 1
 
 
 def duration(seconds: float) -> str:

@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import re
+import struct
 import sys
 
 import pytest
 
-from lambda_adapter import LocalLambda
+from lambda_adapter import LambdaAdapter, LocalLambda
 from lambda_adapter._aws.failures import host_and_port
 from lambda_adapter.cli import main
 from lambda_adapter.cli.progress import Progress
@@ -65,6 +67,9 @@ BAD = {
     "too large a number": (["[1e999]"], "payload[0] must be a finite number"),
     "no such file": (["nowhere"], "nowhere cannot be read: No such file"),
     "empty": ([""], "--payload is empty"),
+    "a directory": (["."], "--payload: . cannot be read: Is a directory"),
+    "no name": (["a\0b"], "cannot be read"),
+    "endless": (["/dev/zero"], "--payload: /dev/zero is too large: a payload has 6291456 bytes at most"),
     "no UTF-8": (["latin"], "latin is not UTF-8"),
     "too large": (["large"], "--payload is too large: 6291458 bytes, and RequestResponse takes 6291456"),
     "a command": (["1", "--command", "x"], "--payload goes without --command"),
@@ -83,6 +88,37 @@ def test_a_payload_that_cannot_be_sent_is_one_line_and_2(case, payload, local, t
     code, out, err = payload(*argv)
     assert (code, out, err.count("\n"), local.calls) == (2, "", 1, [])
     assert told in err
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        pytest.param(b'\xef\xbb\xbf {"a": 1, "a": 2}', None, id="mark, key twice"),
+        pytest.param(b"12", None, id="number"),
+        pytest.param(b"\xff", "--payload: stdin is not UTF-8", id="no text"),
+        pytest.param(b" \n", "--payload: stdin is empty, and must be JSON", id="blank"),
+        pytest.param(b"[" * 100_000, "--payload: stdin: the JSON is too deep or has too large a number", id="deep"),
+        pytest.param(b"1" * 6_291_470, "--payload: stdin is too large", id="too large"),
+        pytest.param(None, "--payload: stdin is closed", id="no stdin"),
+    ],
+)
+def test_a_payload_comes_from_stdin(given, told, payload, local, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None if given is None else io.TextIOWrapper(io.BytesIO(given)))
+    code, out, err = payload("-")
+    assert (code, len(local.calls), "Traceback" in err) == ((0, 1, False) if told is None else (2, 0, False))
+    if told is None:
+        assert local.calls[0].raw == given.replace(b"\xef\xbb\xbf", b"")
+        assert out
+    else:
+        assert told in err
+
+
+def test_a_stdin_that_was_closed_is_told(payload, monkeypatch):
+    stdin = io.TextIOWrapper(io.BytesIO())
+    stdin.close()
+    monkeypatch.setattr(sys, "stdin", stdin)
+    code, _, err = payload("-")
+    assert (code, "--payload: stdin cannot be read" in err) == (2, True)
 
 
 # -- Streams ---------------------------------------------------------------------------------------
@@ -188,6 +224,25 @@ def test_a_stderr_that_takes_nothing_changes_neither_answer_nor_code(name, insid
     assert (deaf[0], deaf[1].count("\n")) == (code, out.count("\n"))
 
 
+@pytest.mark.parametrize("name", ["invoke", "payload", "doctor", "start", "result", "stop"])
+def test_ctrl_c_ends_each_command_with_130_and_a_word(name, run, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    for method in ("execute", "_invoke_payload", "check", "start", "result", "stop"):
+        monkeypatch.setattr(LambdaAdapter, method, interrupt)
+    assert run(name, True) == (130, "", "\nInterrupted.\n")
+
+
+@pytest.mark.parametrize("more", [["--command", "x"], ["--payload", '{"a": 1}'], ["--command", "x", "--stream"]])
+def test_what_an_ascii_terminal_cannot_show_is_replaced(more, local, monkeypatch):
+    stdout = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert main(["invoke", "echo", "--endpoint-url", local.endpoint_url, *more]) == 0
+    stdout.seek(0)
+    assert re.search(r"Z(\\xfc|\\u00fc|\?)rich", stdout.read())
+
+
 @pytest.mark.parametrize(
     ("url", "named"),
     [
@@ -202,23 +257,43 @@ def test_an_endpoint_is_named_by_host_and_port_alone(url, named):
     assert host_and_port(url) == named
 
 
-@pytest.mark.parametrize("columns", [1, 20, 40])
-def test_the_progress_bar_fits_the_terminal(columns, monkeypatch):
-    class Terminal:
-        text = ""
+class Terminal(io.StringIO):
+    """A terminal, of which a pty knows the size."""
 
-        def isatty(self):
-            return True
+    def __init__(self, number):
+        super().__init__()
+        self.fileno = lambda: number
 
-        def write(self, text):
-            self.text += text
+    def isatty(self):
+        return True
 
-        def flush(self):
-            pass
 
-    monkeypatch.setenv("COLUMNS", str(columns))
-    terminal = Terminal()
+@pytest.fixture
+def terminal():
+    pty = pytest.importorskip("pty")
+    leader, follower = pty.openpty()
+    yield Terminal(follower)
+    os.close(leader)
+    os.close(follower)
+
+
+def drawn(terminal):
     progress = Progress(terminal, 1_000_000, 123_456, 4_567)
     progress.count(False)
     progress.clear()
-    assert max(map(len, terminal.text.split("\r"))) < max(columns, 1) + (columns == 1)
+    return max(map(len, terminal.getvalue().split("\r")))
+
+
+@pytest.mark.parametrize("columns", [1, 20, 40])
+def test_the_progress_bar_fits_the_terminal_that_it_is_drawn_on(columns, terminal, monkeypatch):
+    """Standard output, which may be a pipe, is not asked."""
+    termios, fcntl = pytest.importorskip("termios"), pytest.importorskip("fcntl")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    fcntl.ioctl(terminal.fileno(), termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    assert drawn(terminal) == columns - 1
+
+
+@pytest.mark.parametrize(("said", "width"), [("30", 29), ("0", 79), ("", 79), ("wide", 79), ("²", 79)])
+def test_the_bar_is_as_wide_as_columns_says_or_80(said, width, terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", said)
+    assert drawn(terminal) == width
