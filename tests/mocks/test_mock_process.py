@@ -14,6 +14,7 @@ import pytest
 
 from lambda_adapter import LambdaAdapter
 from lambda_adapter.testing import mock_lambda
+from support.durable import needs_executions
 
 ENVIRON_CLASS = type(os.environ)
 
@@ -73,6 +74,7 @@ def test_a_function_that_calls_another_reads_its_own_again(mock, make_request):
     assert said(outer, mock, make_request, function="outer") == "innerouter"
 
 
+@needs_executions
 def test_an_execution_s_run_reads_them_too(mock, make_request):
     mock.function("w", lambda *_: {"success": True, "message": os.environ["AWS_LAMBDA_FUNCTION_VERSION"]}).durable()
     with LambdaAdapter("w:7", "us-east-1", "module", durable=True) as adapter:
