@@ -30,29 +30,33 @@ _variables: "ContextVar[Optional[Dict[str, str]]]" = ContextVar("lambda_adapter_
 
 
 class _EnvironOfCalls(_Environ):
-    """``os.environ`` while handlers run."""
+    """``os.environ`` while handlers run.
+
+    A thread may be in one of its methods when the last handler ends and the object has its own class again, and then
+    ``super()`` would refuse the object.
+    """
 
     def __getitem__(self, name: str) -> str:
         own = _variables.get()
-        return own[name] if own and name in own else super().__getitem__(name)
+        return own[name] if own and name in own else _Environ.__getitem__(self, name)
 
     def __setitem__(self, name: str, value: str) -> None:
         own = _variables.get()
         if own and name in own:
             own[name] = value
         else:
-            super().__setitem__(name, value)
+            _Environ.__setitem__(self, name, value)
 
     def __delitem__(self, name: str) -> None:
         own = _variables.get()
         if own and name in own:
             del own[name]
         else:
-            super().__delitem__(name)
+            _Environ.__delitem__(self, name)
 
     def __iter__(self) -> Iterator[str]:
         own = _variables.get() or {}
-        yield from (name for name in super().__iter__() if name not in own)
+        yield from (name for name in _Environ.__iter__(self) if name not in own)
         yield from list(own)
 
     def __len__(self) -> int:

@@ -20,6 +20,7 @@ from typing import Any, Callable, Iterator, List
 import pytest
 
 from lambda_adapter.local import LocalLambda
+from lambda_adapter.local.environment import _EnvironOfCalls
 from support.forks import in_child
 from support.local_lambda import WAIT_S, HeldHandler, log_of, post
 from support.paths import PACKAGES
@@ -434,3 +435,14 @@ def test_a_forked_child_closes_its_copies_alone(held: HeldHandler) -> None:
         assert answer(local, "f", 2) == 2
         held.open.set()
         assert under_way.result(WAIT_S) == 1
+
+
+def test_whoever_reads_a_variable_while_the_last_handler_ends_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The object has its own class again in the midst of the reading."""
+    monkeypatch.setenv("READ_MEANWHILE", "1")
+    assert type(os.environ) is not _EnvironOfCalls
+    assert _EnvironOfCalls.__getitem__(os.environ, "READ_MEANWHILE") == "1"
+    _EnvironOfCalls.__setitem__(os.environ, "READ_MEANWHILE", "2")
+    assert "READ_MEANWHILE" in list(_EnvironOfCalls.__iter__(os.environ))
+    _EnvironOfCalls.__delitem__(os.environ, "READ_MEANWHILE")
+    assert "READ_MEANWHILE" not in os.environ
